@@ -1,0 +1,70 @@
+# nftlbc: `make try` shows it working, `make test` checks everything.
+# Both need only python3 and make to start with; see scripts/setup.
+
+PYTHON ?= python3
+FARMS ?= examples/web.lb
+# What to give pytest: single files or tests, and further options.
+TESTS ?=
+PYTEST_ARGS ?=
+TEST_JOBS_MAX ?= 8
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=$(TEST_JOBS_MAX)
+
+export PYTHON
+# nft and ip live in /usr/sbin, which the PATH of an ordinary user may lack.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# Root can always make a sandbox: there a test that cannot is a failure, not a skip.
+ifeq ($(shell id -u),0)
+NFTLBC_REQUIRE_SANDBOX ?= 1
+export NFTLBC_REQUIRE_SANDBOX
+endif
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help try test setup setup-dev lint types format golden clean
+
+help: ## print this
+	@echo 'usage: make TARGET [PYTHON=python3.12]'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | \
+	    while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+try: ## set up, then build the example farm in a sandbox (FARMS=file for another)
+	@scripts/setup --system
+	@$(BIN)/nftlbc try $(FARMS)
+
+test: ## set up, then everything: ruff, mypy, pytest (TESTS=, PYTEST_ARGS=)
+	@scripts/setup --system --dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict nftlbc
+	$(PYTEST) $(PYTEST_ARGS) $(TESTS)
+
+setup: ## only set up .venv, nft and ip
+	@scripts/setup --system
+
+setup-dev: ## only set up .venv with the tools for development
+	@scripts/setup --dev
+
+lint: setup-dev ## ruff check and ruff format --check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev ## mypy --strict
+	$(BIN)/mypy --strict nftlbc
+
+format: setup-dev ## reformat and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+golden: ## rewrite the golden files of the tests
+	@scripts/setup --system --dev
+	$(PYTEST) $(PYTEST_ARGS) --update-golden $(TESTS)
+
+clean: ## remove .venv, caches and built packages
+	rm -rf .venv build dist ./*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,112 @@
+"""What the commands share of talking with a person: exit statuses, errors, colours, files."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import typer
+
+from nftlbc.diagnostics import Diagnostic, Severity, draw, has_errors, printable
+from nftlbc.farms import Farm
+
+DEFAULT_FILE = "/etc/nftlbc/farms.lb"
+
+
+class Status(enum.IntEnum):
+    """Exit statuses; those of commands.md."""
+
+    DONE = 0
+    MISTAKES = 1
+    USAGE = 2
+    REFUSED = 3
+    NOT_SO = 4
+
+
+def colour(stream: TextIO) -> bool:
+    """Colours and bars are for terminals whose owner did not say no (NO_COLOR)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def fail(status: Status, message: str, remedy: str | None = None) -> NoReturn:
+    """One line (and its help) to standard error, and the end."""
+    paint = colour(sys.stderr)
+    word = "\x1b[1;31merror:\x1b[0m" if paint else "error:"
+    say(f"nftlbc: {word} {printable(message)}")
+    if remedy:
+        say(f"   help: {printable(remedy)}")
+    raise typer.Exit(int(status))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def write(text: str) -> None:
+    """The result, to standard output."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
+    """Mistakes and warnings to standard error; only the mistakes when quiet."""
+    shown = [d for d in diagnostics if not quiet or d.severity is Severity.ERROR]
+    sys.stderr.write(draw(shown, colour=colour(sys.stderr)))
+    errors = sum(d.severity is Severity.ERROR for d in diagnostics)
+    if errors > 1:
+        say(f"{errors} mistakes")
+
+
+def read_farms(file: str, *, quiet: bool = False) -> tuple[Farm, ...]:
+    """The farms of a file without mistakes; otherwise tells them and ends with status 1."""
+    from nftlbc import pipeline
+
+    farms, diagnostics = pipeline.read(file)
+    tell(diagnostics, quiet=quiet)
+    if has_errors(diagnostics):
+        raise typer.Exit(int(Status.MISTAKES))
+    return farms
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file atomically: whoever reads it sees the old text or the new, never a part.
+
+    Ends with status 3 where that can't be done; the old file is then as it was.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe, /dev/stdout
+                path.write_text(text, encoding="utf-8")
+                return
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as stream:
+            try:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.fchmod(stream.fileno(), _mode(path))
+                Path(stream.name).replace(path)
+            except BaseException:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
+    except OSError as problem:
+        fail(Status.REFUSED, f"can't write {path}: {problem.strerror}")
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file that is replaced, or what a new one gets."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -1,0 +1,273 @@
+"""``check KIND { OPTION; ... }``: the kinds of health checks and their options.
+
+The table below is all that the language knows of them: reading, the JSON form, its schema and
+the reference follow it. Running them is ``probe``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from nftlbc.diagnostics import Also, did_you_mean, in_words
+from nftlbc.farms import Check, CheckValue
+from nftlbc.language import values
+from nftlbc.language.syntax import Statement
+from nftlbc.language.values import Context, Item
+from nftlbc.source import Place
+
+Reader = Callable[[Context, str, list[Item], Place], CheckValue | None]
+
+
+class Option(NamedTuple):
+    """What stands behind an option's name."""
+
+    form: str
+    """For the reference and the schema: a name from FORMS."""
+    choices: tuple[str, ...] = ()
+    """For ``word``: what it may be."""
+    many: bool = False
+    """It may be given more than once."""
+
+
+def _one(context: Context, name: str, found: list[Item], place: Place, what: str) -> Item | None:
+    if len(found) == 1:
+        return found[0]
+    count = "nothing" if not found else f"{len(found)} values"
+    context.error(f"{name} takes {what}, and here is {count}", place)
+    return None
+
+
+def _port(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    item = _one(context, name, found, place, "a port")
+    return item and values.port(context, item)
+
+
+def _address(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    item = _one(context, name, found, place, "an address")
+    return item and values.address(context, item, "the source of a check")
+
+
+def _duration(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    item = _one(context, name, found, place, "a time")
+    return item and values.duration(context, item, name, 10 * values.LONGEST)
+
+
+def _count(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    item = _one(context, name, found, place, "a number")
+    return item and values.integer(context, item, name, 1, 100)
+
+
+def _text(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    item = _one(context, name, found, place, 'a "string"')
+    return item and values.string(context, item, name)
+
+
+def _texts(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    texts = [values.string(context, item, f"an argument of {name}") for item in found]
+    if not texts:
+        context.error(f'{name} takes a command and its arguments, each a "string"', place)
+    known = tuple(text for text in texts if text is not None)
+    return known if known and len(known) == len(texts) else None
+
+
+def _pair(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    if len(found) != 2:
+        context.error(f'{name} takes a "name" and a "value"', place)
+        return None
+    return _texts(context, name, found, place)
+
+
+def _match(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    if len(found) != 2 or found[0].text not in ("contains", "matches"):
+        context.error(f'{name} reads: {name} contains "text", or: {name} matches "regex"', place)
+        return None
+    text = values.string(context, found[1], name)
+    return None if text is None else (found[0].text, text)
+
+
+def _secret(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    if len(found) != 2 or found[0].text not in ("file", "environment"):
+        help = "secrets don't stand in a farms file"
+        context.error(
+            f'{name} reads: {name} file "/path", or: {name} environment "NAME"', place, help
+        )
+        return None
+    text = values.string(context, found[1], name)
+    return None if text is None else (found[0].text, text)
+
+
+def _flag(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    if found:
+        context.error(f"{name} takes nothing behind it", found[0].place)
+        return None
+    return True
+
+
+def _statuses(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
+    """HTTP statuses as pairs (first, last)."""
+    ranges: list[tuple[int, int]] = []
+    for item in found:
+        parts = item.text.split("-") if item.kind in ("INT", "RANGE") else []
+        first, last = (int(parts[0][:9]), int(parts[-1][:9])) if parts else (0, 0)
+        if not 100 <= first <= last <= 599:
+            context.wrong(item, f"{item.text!r} is not an HTTP status from 100 to 599", "200-299")
+        else:
+            ranges.append((first, last))
+    if not found:
+        context.error(f"{name} takes statuses: {name} 200-299, 404", place)
+    return tuple(ranges) if ranges and len(ranges) == len(found) else None
+
+
+FORMS: Mapping[str, Reader] = {
+    "port": _port,
+    "address": _address,
+    "duration": _duration,
+    "count": _count,
+    "text": _text,
+    "texts": _texts,
+    "pair": _pair,
+    "match": _match,
+    "secret": _secret,
+    "flag": _flag,
+    "statuses": _statuses,
+}
+
+COMMON: Mapping[str, Option] = {
+    "port": Option("port"),
+    "source": Option("address"),
+    "interval": Option("duration"),
+    "timeout": Option("duration"),
+    "fall": Option("count"),
+    "rise": Option("count"),
+}
+_TLS: Mapping[str, Option] = {
+    "server-name": Option("text"),
+    "verify": Option("word", ("on", "off")),
+    "ca": Option("text"),
+    "expires-within": Option("duration"),
+}
+_HTTP: Mapping[str, Option] = {
+    "method": Option("word", ("GET", "HEAD", "OPTIONS", "POST", "PUT")),
+    "path": Option("text"),
+    "host": Option("text"),
+    "header": Option("pair", many=True),
+    "expect": Option("statuses"),
+    "body": Option("match"),
+    "follow-redirects": Option("flag"),
+}
+KINDS: Mapping[str, Mapping[str, Option]] = {
+    "tcp": {},
+    "tls": _TLS,
+    "http": _HTTP,
+    "https": {**_HTTP, **_TLS},
+    "icmp": {},
+    "dns": {
+        "name": Option("text"),
+        "type": Option("word", ("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")),
+        "expect": Option("word", ("noerror", "nxdomain", "servfail", "refused")),
+        "answer": Option("text"),
+        "over": Option("word", ("udp", "tcp")),
+    },
+    "udp": {"send": Option("text"), "expect": Option("text")},
+    "smtp": {"hello": Option("text")},
+    "agent": {"send": Option("text")},
+    "exec": {"command": Option("texts")},
+    "snmp": {
+        "version": Option("word", ("2c", "3")),
+        "community": Option("secret"),
+        "user": Option("text"),
+        "auth": Option("word", ("md5", "sha", "sha256", "sha512")),
+        "auth-key": Option("secret"),
+        "privacy": Option("word", ("des", "aes", "aes256")),
+        "privacy-key": Option("secret"),
+    },
+}
+"""Each kind's own options, beside the common ones."""
+
+_DEFAULT = Check("tcp")
+
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "exec": ("command",),
+    "dns": ("name",),
+    "udp": ("send",),
+}
+
+
+def read(context: Context, statement: Statement) -> Check | None:
+    """The check, or None where something in it is wrong."""
+    node = statement.shape.node.children[0]
+    kind = statement.text(node)
+    before = len(context.diagnostics)
+    if kind not in KINDS:
+        help = did_you_mean(kind, KINDS) or f"there are {in_words(list(KINDS))}"
+        context.error(f"{kind!r} is no kind of check", statement.place(node), help)
+        return None
+    options = {**COMMON, **KINDS[kind]}
+    found: dict[str, Any] = {}
+    places: dict[str, Place] = {}
+    for each in statement.body or ():
+        _read_option(context, each, kind, options, found, places)
+    for name in REQUIRED.get(kind, ()):
+        if name not in places:
+            place = statement.place()
+            context.error(f"check {kind} needs a {name}", place, f"add {name} to its block")
+    if len(context.diagnostics) > before:
+        return None
+    if "timeout" not in found and "interval" in found:
+        found["timeout"] = min(_DEFAULT.timeout, found["interval"])
+    own = {name: found.pop(name) for name in sorted(KINDS[kind]) if name in found}
+    check = Check(kind, **found, options=tuple(own.items()))
+    if check.timeout > check.interval:
+        also = Also("the interval", places["interval"]) if "interval" in places else None
+        context.error(
+            f"the timeout is longer than the interval of {check.interval / 1000:g} s",
+            places["timeout"],
+            "a check has to end before the next one begins",
+            also,
+        )
+        return None
+    return check
+
+
+def _read_option(
+    context: Context,
+    statement: Statement,
+    kind: str,
+    options: Mapping[str, Option],
+    found: dict[str, Any],
+    places: dict[str, Place],
+) -> None:
+    name_node, *arguments = statement.shape.node.children
+    name, place = statement.text(name_node), statement.place()
+    option = options.get(name)
+    if option is None:
+        at = statement.place(name_node)
+        help = did_you_mean(name, options) or f"it has {in_words(sorted(options))}"
+        context.error(f"check {kind} has no option {name!r}", at, help)
+        return
+    if name in places and not option.many:
+        context.error(f"{name} is given twice", place, None, Also("first here", places[name]))
+        return
+    places[name] = place
+    listed = values.items(context, statement, arguments)
+    if option.form == "word":
+        value = _word(context, name, option, listed, place)
+    else:
+        value = FORMS[option.form](context, name, listed, place)
+    if value is not None:
+        found[name] = (*found.get(name, ()), value) if option.many else value
+
+
+def _word(
+    context: Context, name: str, option: Option, found: list[Item], place: Place
+) -> CheckValue | None:
+    item = _one(context, name, found, place, in_words(option.choices))
+    if item is None:
+        return None
+    if item.text not in option.choices:
+        help = did_you_mean(item.text, option.choices)
+        context.wrong(item, f"{name} is {in_words(option.choices)}, not {item.text!r}", help)
+        return None
+    return item.text
+

@@ -1,0 +1,325 @@
+"""Values: from a token, or from the define that stands for it, to what the model holds.
+
+Each reader of a value gives None where it is no such value, and has then said so.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nftlbc.diagnostics import Also, Diagnostic, did_you_mean, error, warning
+from nftlbc.farms import Address, Key, KeyField, Milliseconds
+from nftlbc.language.syntax import Node, Statement
+from nftlbc.source import Place
+
+_UNITS: Mapping[str, int] = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LONGEST: Milliseconds = 30 * _UNITS["d"]
+_ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+LONGEST_NAME = 32
+
+
+class Item(NamedTuple):
+    """One value as it was written."""
+
+    kind: str
+    """The grammar's terminal."""
+    text: str
+    place: Place
+    used: Place | None = None
+    """Where the define that it comes from is used."""
+
+    @property
+    def also(self) -> Also | None:
+        return Also("used here", self.used) if self.used else None
+
+
+@dataclass
+class Define:
+    name: str
+    place: Place
+    statement: Statement
+    values: Sequence[Node]
+    used: bool = False
+    items: tuple[Item, ...] | None = None
+    """What it stands for, defines in it resolved; None until it is asked for."""
+    open: bool = False
+    """It is being resolved: met again, it contains itself."""
+
+
+@dataclass
+class Context:
+    """What reading a file needs beside the file: the defines of all files, and a place for mistakes."""
+
+    defines: dict[str, Define] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def error(
+        self, message: str, place: Place | None, help: str | None = None, also: Also | None = None
+    ) -> None:
+        self.diagnostics.append(error(message, place, help, also))
+
+    def warn(
+        self, message: str, place: Place | None, help: str | None = None, also: Also | None = None
+    ) -> None:
+        self.diagnostics.append(warning(message, place, help, also))
+
+    def wrong(self, item: Item, message: str, help: str | None = None) -> None:
+        """A mistake in a value, told where the value is written and where it is used."""
+        self.error(message, item.place, help, item.also)
+
+
+def items(context: Context, statement: Statement, nodes: Iterable[Node]) -> list[Item]:
+    """The values of a list, those of its defines in their place."""
+    found: list[Item] = []
+    for node in nodes:
+        while node.children:  # a rule of one terminal
+            node = node.children[0]
+        place = statement.place(node)
+        text = statement.text(node)
+        if node.rule == "REFERENCE":
+            for item in _resolve(context, text[1:], place):
+                found.append(item._replace(used=place))
+        else:
+            found.append(Item(node.rule, text, place))
+    return found
+
+
+def single(context: Context, statement: Statement, node: Node, what: str) -> Item | None:
+    """The one value of a place where no list may stand."""
+    found = items(context, statement, (node,))
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        text = statement.text(node)
+        context.error(
+            f"{text} is a list of {len(found)} values, and {what} is one",
+            statement.place(node),
+            None,
+            Also(f"{text} is defined here", context.defines[text[1:]].place),
+        )
+    return None
+
+
+def _resolve(context: Context, name: str, place: Place) -> tuple[Item, ...]:
+    define = context.defines.get(name)
+    if define is None:
+        help = did_you_mean(name, context.defines)
+        context.error(f"${name} is not defined", place, help or f"write: define {name} = ...")
+        return ()
+    define.used = True
+    if define.items is None:
+        if define.open:
+            context.error(
+                f"${name} contains itself", place, None, Also("it is defined here", define.place)
+            )
+            return ()
+        define.open = True
+        define.items = tuple(items(context, define.statement, define.values))
+        define.open = False
+    return define.items
+
+
+def integer(context: Context, item: Item, what: str, low: int, high: int) -> int | None:
+    if item.kind != "INT":
+        context.wrong(item, f"{what} is a number from {low} to {high}, not {item.text!r}")
+        return None
+    value = int(item.text) if len(item.text) <= 12 else high + 1
+    if not low <= value <= high:
+        context.wrong(item, f"{what} {item.text[:20]} is not between {low} and {high}")
+        return None
+    return value
+
+
+def port(context: Context, item: Item, what: str = "port") -> int | None:
+    if item.kind == "INT":
+        return integer(context, item, what, 1, 65535)
+    help = "a range stands for ports asked for, not for one to go to" if item.kind == "RANGE" else None
+    context.wrong(item, f"{item.text!r} is not a {what}: a number from 1 to 65535", help)
+    return None
+
+
+def port_range(context: Context, item: Item) -> tuple[int, int] | None:
+    """A port or a range of ports, as (first, last)."""
+    if item.kind == "INT":
+        value = integer(context, item, "port", 1, 65535)
+        return None if value is None else (value, value)
+    if item.kind != "RANGE":
+        help = "ports are numbers: 443, or a range 8000-8099"
+        context.wrong(item, f"{item.text!r} is not a port", help)
+        return None
+    texts = item.text.split("-")
+    first, last = (int(text) if len(text) <= 12 else 65536 for text in texts)
+    for value, text in zip((first, last), texts, strict=True):
+        if not 1 <= value <= 65535:
+            context.wrong(item, f"port {text[:20]} is not between 1 and 65535")
+            return None
+    if first > last:
+        context.wrong(item, f"the range {item.text} ends before it begins", f"{last}-{first}?")
+        return None
+    return first, last
+
+
+def duration(
+    context: Context, item: Item, what: str, high: Milliseconds = LONGEST
+) -> Milliseconds | None:
+    """A time such as 500ms, 5s, 1m30s, 2h, 1d; never zero."""
+    if item.kind != "DURATION":
+        bare = item.kind == "INT"
+        help = f"did you mean {item.text}s?" if bare else "times are 500ms, 5s, 1m30s, 2h or 1d"
+        context.wrong(item, f"{what} is a time, and {item.text!r} has no unit" if bare else
+                      f"{what} is a time, not {item.text!r}", help)
+        return None
+    parts = re.findall(r"([0-9]+)(ms|[smhd])", item.text)
+    value = sum(min(int(number[:15]), 10**15) * _UNITS[unit] for number, unit in parts)
+    if value == 0:
+        context.wrong(item, f"{what} of zero")
+        return None
+    if value > high:
+        context.wrong(item, f"{what} {item.text[:30]} is longer than {high // _UNITS['d']} days"
+                      if high == LONGEST else f"{what} {item.text[:30]} is too long")
+        return None
+    return value
+
+
+def name(context: Context, item: Item, what: str) -> str | None:
+    if not _NAME.match(item.text):
+        context.wrong(item, f"{item.text!r} can't be the name of a {what}",
+                      "names are a letter, then letters, digits, - and _")
+        return None
+    if len(item.text) > LONGEST_NAME:
+        context.wrong(item, f"the name of this {what} has {len(item.text)} characters, "
+                      f"and {LONGEST_NAME} is the most")
+        return None
+    return item.text
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[Address, str | None] | None:
+    """The canonical text of an address and what keeps it from being used; None: no address."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if address.version == 6 and (address.ipv4_mapped is not None):
+        return str(address), f"is IPv4 in IPv6's clothes: write {address.ipv4_mapped}"
+    if address.is_unspecified:
+        return str(address), "is no host's address"
+    if address.is_multicast:
+        return str(address), "is a multicast address"
+    if address.version == 6 and address.is_link_local:
+        return str(address), "is a link-local address, which means nothing without its interface"
+    if address.version == 4 and (int(address) >= 0xF000_0000 or int(address) < 0x0100_0000):
+        return str(address), "is no host's address"
+    return str(address), None
+
+
+_COMMON_IPV4 = re.compile(
+    r"(?!127\.)(?:[1-9]|[1-9][0-9]|1[0-9][0-9]|2[01][0-9]|22[0-3])"
+    r"(?:\.(?:0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])){3}\Z"
+)
+
+
+def address(context: Context, item: Item, what: str) -> Address | None:
+    """The canonical text of a host's address."""
+    if item.kind == "IPV4" and _COMMON_IPV4.match(item.text):
+        return item.text
+    if item.kind == "PREFIX":
+        context.wrong(item, f"{item.text} is a prefix, and {what} is one address",
+                      f"did you mean {item.text.split('/')[0]}?")
+        return None
+    parsed = _parsed(item.text) if item.kind in ("IPV4", "IPV6") else None
+    if parsed is None:
+        context.wrong(item, f"{item.text!r} is not an address", _address_help(item))
+        return None
+    text, wrong = parsed
+    if wrong:
+        context.wrong(item, f"{item.text} can't be {what}: it {wrong}")
+        return None
+    return text
+
+
+def _address_help(item: Item) -> str | None:
+    if item.kind == "IPV4":
+        parts = item.text.split(".")
+        big = [part for part in parts if int(part[:9]) > 255]
+        if big:
+            return f"{big[0]} is above 255"
+        return "a part with a leading zero is ambiguous: write it without"
+    if item.kind == "NAME":
+        return "names are not looked up: write the address"
+    return None
+
+
+def is_loopback(text: Address) -> bool:
+    return text.startswith("127.") or text == "::1"
+
+
+def string(context: Context, item: Item, what: str) -> str | None:
+    """The text of a string, its escapes (\\" \\\\ \\n \\r \\t \\xHH) undone."""
+    if item.kind != "STRING":
+        context.wrong(item, f"{what} is a \"string\", not {item.text!r}", f'write "{item.text}"')
+        return None
+
+    def unescaped(match: re.Match[str]) -> str:
+        escape = match.group(1)
+        if escape[0] == "x" and len(escape) == 3:
+            return chr(int(escape[1:], 16))
+        if escape not in _ESCAPES:
+            context.wrong(item, f"\\{escape} is no escape", r'there are \" \\ \n \r \t and \xHH')
+        return _ESCAPES.get(escape, "")
+
+    return re.sub(r"\\(x[0-9A-Fa-f]{2}|.)", unescaped, item.text[1:-1])
+
+
+def quoted(text: str) -> str:
+    """The string token that ``string`` reads as this text."""
+
+    def escaped(match: re.Match[str]) -> str:
+        char = match.group()
+        for letter, meant in _ESCAPES.items():
+            if char == meant:
+                return "\\" + letter
+        return f"\\x{ord(char):02x}"
+
+    return '"' + re.sub(r'["\\\x00-\x1f\x7f-\x9f]', escaped, text) + '"'
+
+
+def keys(context: Context, statement: Statement, node: Node) -> tuple[Key, ...]:
+    """What a client is known by; prefixes are held against the farm's families by the rules."""
+    found: dict[KeyField, tuple[Key, Item]] = {}
+    for item in items(context, statement, node.children):
+        if item.kind != "KEY":
+            context.wrong(item, f"{item.text!r} is nothing that a client is known by",
+                          "keys are source-ip[/PREFIX], source-port, destination-ip, destination-port")
+            continue
+        key = _key(context, item)
+        if key is None:
+            continue
+        if key.field in found:
+            also = Also("first here", found[key.field][1].place)
+            context.error(f"{key.field} is given twice", item.place, None, also)
+        else:
+            found[key.field] = key, item
+    return tuple(key for key, _ in found.values())
+
+
+def _key(context: Context, item: Item) -> Key | None:
+    word, *texts = item.text.split("/")
+    field: KeyField = word  # type: ignore[assignment]
+    if texts and not word.endswith("-ip"):
+        context.wrong(item, f"a port has no prefix: {item.text}", f"write {word}")
+        return None
+    prefixes = [int(text[:9]) for text in texts]
+    limits = [32, 128] if len(prefixes) == 2 else [128]
+    for prefix, limit in zip(prefixes, limits, strict=False):
+        if not 1 <= prefix <= limit:
+            context.wrong(item, f"prefix length {prefix} is not between 1 and {limit}")
+            return None
+    return Key(field, *prefixes)

@@ -1,0 +1,25 @@
+"""The kernel's table inet nftlbc: loading it and taking it away. No other table is touched."""
+
+from __future__ import annotations
+
+from nftlbc.nft import program, refusal
+
+TABLE = "inet nftlbc"
+
+
+def load(script: str, nft: str | None = None) -> None:
+    """Sends a script in one transaction: all of it or nothing.
+
+    Raises NftError with the reason and a remedy.
+    """
+    nft = nft or program.find()
+    program.version(nft)
+    answer = program.run(nft, ["-f", "-"], script)
+    if answer.status != 0:
+        raise refusal.explain(answer, script)
+
+
+def remove(nft: str | None = None) -> None:
+    """Takes the table away, or does nothing where there is none."""
+    # Declaring it first makes deleting it right whether or not it is there, without a listing.
+    load(f"table {TABLE} {{\n}}\ndelete table {TABLE}\n", nft)

@@ -1,0 +1,329 @@
+"""From farms to the table: one fixed program, and the farms as rows of its maps.
+
+docs/architecture.md shows the program and why it looks so. The table is a function of the farms
+alone: the same for every order of files, machine and Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
+from nftlbc.table import about, ways
+from nftlbc.table.model import (
+    OURS,
+    REPLACE_SOURCE,
+    Chain,
+    Counter,
+    Destination,
+    ElementData,
+    ElementKey,
+    Goto,
+    Hash,
+    Hook,
+    Jump,
+    Map,
+    Masquerade,
+    MatchMark,
+    MatchTranslated,
+    Rule,
+    SetMark,
+    SetPriority,
+    Snat,
+    Table,
+    VerdictMap,
+)
+from nftlbc.table.model import BACKEND_BITS
+from nftlbc.table.numbers import Numbers, place_slots, room_for
+from nftlbc.table.pool import Pool, pool_of, slots_of
+from nftlbc.table.ways import Memory, Names, Way
+
+SHARED_STICKY_SIZE = 262_144
+"""Entries of a sticky map that farms share. The kernel takes 8 bytes a bucket at once, 2 MiB."""
+_DSTNAT, _SRCNAT = -100, 100
+_ADDRESS_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+
+Sections = dict[str, dict[ElementKey, ElementData]]
+
+
+def build(farms: Sequence[Farm]) -> Table:
+    """The table of valid farms (``rules.check`` found no error), sorted by name."""
+    farms = sorted(farms, key=lambda farm: farm.name)
+    pools = [pool_of(farm, family) for farm in farms for family in farm.families]
+    orders = [slots_of(pool) for pool in pools]
+    sizes = {
+        (pool.farm.name, pool.family): len(order)
+        for pool, order in zip(pools, orders, strict=True)
+        if order
+    }
+    starts = place_slots(sizes)
+    elements = _Elements()
+    numbers = Numbers()
+    farm_numbers = {farm.name: numbers.farm(farm.name) for farm in farms}
+    for pool, order in zip(pools, orders, strict=True):
+        marks = [numbers.mark(pool.farm.name, backend) for backend in pool.backends]
+        number = farm_numbers[pool.farm.name]
+        elements.add(pool, marks, number)
+        if order:
+            start = starts[pool.farm.name, pool.family]
+            elements.slots[_section(pool)] = {
+                start + slot: marks[owner] for slot, owner in enumerate(order)
+            }
+    names = elements.names()
+    program = _Program(names)
+    for pool, order in zip(pools, orders, strict=True):
+        name = pool.farm.name
+        start = starts.get((name, pool.family), 0)
+        program.add(pool, order, start, farm_numbers[name])
+    shared = [ways.refuse()]
+    if sizes:
+        shared.append(ways.pick(names[4]))
+    chains = [*shared, *program.shared.values(), *program.farms, *_base_chains(elements, program)]
+    return Table((*elements.maps(), *program.sticky.values()), tuple(chains))
+
+
+def _section(pool: Pool) -> str:
+    return pool.farm.name
+
+
+@dataclass
+class _Elements:
+    """The rows of all farms, map by map and family by family."""
+
+    slots: Sections = field(default_factory=dict)
+    backends: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    addresses: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    services: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    ranges: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    own: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    ports: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    snat: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    hairpins: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+
+    def add(self, pool: Pool, marks: Sequence[int], number: int) -> None:
+        """The rows of one pool but its slots."""
+        farm, family, section = pool.farm, pool.family, pool.farm.name
+        self._add_listeners(pool, section)
+        owning = any(each.to for each in farm.listeners if each.family == family)
+        fixed: dict[ElementKey, ElementData] = {}
+        asked: dict[ElementKey, ElementData] = {}
+        for mark, backend in zip(marks, pool.backends, strict=True):
+            if backend.state == "down":
+                continue
+            name = f"{section}/{backend.name}"
+            if backend.port is not None:
+                fixed[mark] = Destination(backend.address, backend.port, name)
+            if backend.port is None or owning:
+                asked[mark] = Destination(backend.address, None, name)
+        if fixed:
+            self.backends[family][section] = fixed
+        if asked:
+            self.addresses[family][section] = asked
+        if farm.forward.kind == "snat":
+            address = next(a for a in farm.forward.addresses if (":" in a) == (family == 6))
+            self.snat[family][section] = dict.fromkeys(marks, address)
+        elif farm.hairpin and farm.forward.kind == "dnat":
+            sources = dict.fromkeys(backend.address for backend in pool.backends)
+            self.hairpins[family][section] = {(number, source): None for source in sources}
+
+    def _add_listeners(self, pool: Pool, section: str) -> None:
+        family = pool.family
+        chain = _chain_name(pool)
+        exact: dict[ElementKey, ElementData] = {}
+        ranges: dict[ElementKey, ElementData] = {}
+        ports: dict[ElementKey, ElementData] = {}
+        for each in pool.farm.listeners:
+            if each.family != family:
+                continue
+            if each.first == each.last:
+                exact[each.address, each.protocol, each.first] = chain
+            else:
+                ranges[each.address, each.protocol, (each.first, each.last)] = chain
+            if each.to is not None:
+                ports[each.address, each.protocol, (each.first, each.last)] = each.to
+        if exact:
+            self.services[family][section] = exact
+        if ranges:
+            self.ranges[family][section] = ranges
+        if ports:
+            self.ports[family][section] = ports
+            self.own[family][section] = dict.fromkeys(ports)
+
+    def names(self) -> dict[Family, Names]:
+        slots = f"slots_{_room(self.slots)}"
+        return {
+            family: Names(
+                slots=slots,
+                backends=f"backends{family}_{_room(self.backends[family])}",
+                addresses=f"addresses{family}_{_room(self.addresses[family])}",
+                own=f"own{family}",
+                ports=f"ports{family}",
+                hairpins=f"hairpins{family}_{_room(self.hairpins[family])}",
+            )
+            for family in FAMILIES
+        }
+
+    def maps(self) -> Iterable[Map]:
+        """The maps that have elements; where none would look, none is declared."""
+        found = [_sized("slots", "typeof ct mark", "ct mark", self.slots)]
+        for family in FAMILIES:
+            address = _ADDRESS_TYPE[family]
+            triple = f"type {address} . inet_proto . inet_service"
+            ip = "ip" if family == 4 else "ip6"
+            farm_and_source = f"typeof meta priority . {ip} saddr"
+            target = f"{address} . inet_service"
+            found += [
+                _sized(f"services{family}", triple, "verdict", self.services[family]),
+                _interval(f"ranges{family}", triple, "verdict", self.ranges[family]),
+                _sized(f"backends{family}", "type mark", target, self.backends[family], True),
+                _sized(f"addresses{family}", "type mark", address, self.addresses[family], True),
+                _interval(f"own{family}", triple, None, self.own[family]),
+                _interval(f"ports{family}", triple, "inet_service", self.ports[family]),
+                _sized(f"snat{family}", "type mark", address, self.snat[family]),
+                _sized(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
+            ]
+        return [each for each in found if each.sections]
+
+
+def _room(sections: Sections) -> int:
+    return room_for(sum(map(len, sections.values())))
+
+
+def _sized(
+    name: str, key: str, data: str | None, sections: Sections, counter: bool = False
+) -> Map:
+    size = _room(sections)
+    return Map(f"{name}_{size}", key, data, size, counter=counter, sections=sections)
+
+
+def _interval(name: str, key: str, data: str | None, sections: Sections) -> Map:
+    return Map(name, key, data, flags=("interval",), sections=sections)
+
+
+def _chain_name(pool: Pool) -> str:
+    # The prefix keeps farms called drop, tcp or deliver from being nft's words or our chains.
+    return f"farm-{pool.farm.name}-{pool.family}"
+
+
+class _Program:
+    """The chains of the farms, and those that they share as far as anyone needs them."""
+
+    def __init__(self, names: dict[Family, Names]) -> None:
+        self.names = names
+        self.shared: dict[str, Chain] = {}
+        self.sticky: dict[str, Map] = {}
+        self.farms: list[Chain] = []
+        self.replaces = False
+        """Some connections have their source replaced."""
+        self._known: set[Way | Memory] = set()
+
+    def add(self, pool: Pool, order: Sequence[int], start: int, number: int) -> None:
+        way = _way_of(pool)
+        self._need(way)
+        serve = Goto(f"serve{way.name}" if pool.live else "refuse")
+        memory = self._memory(pool, way, number)
+        announced = SetPriority(number)
+        rules: list[Rule] = []
+        if memory is not None and pool.live:
+            rules.append((announced, Jump(f"stick{memory.label}")))
+            serve = Goto(f"learn{memory.label}")
+        if order:
+            needs_number = memory is not None or way.source == "hairpin"
+            choose = (SetMark(_generator(pool, len(order), start)), Jump("pick"))
+            rules.append((announced, *choose) if needs_number else choose)
+            rules.append((serve,))
+        else:
+            rules.append((Goto("refuse"),))
+        lines = about.farm(pool, order)
+        self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines))
+
+    def _need(self, need: Way | Memory) -> None:
+        if need in self._known:
+            return
+        self._known.add(need)
+        if isinstance(need, Way):
+            self.replaces = self.replaces or need.source != "keep"
+            made = ways.chains_of(need, self.names[need.family])
+        else:
+            made = ways.memory_chains(need)
+        self.shared.update((chain.name, chain) for chain in made)
+
+    def _memory(self, pool: Pool, way: Way, number: int) -> Memory | None:
+        persistence = pool.farm.persistence
+        if persistence is None:
+            return None
+        family = pool.family
+        key = ways.fields(persistence.keys, family)
+        hashed = ways.hashed(key, number) if ways.too_long(key, family) else None
+        fields = ways.sticky_name(persistence.keys)
+        size = persistence.size or SHARED_STICKY_SIZE
+        alone = persistence.size is not None or hashed is not None
+        name = f"sticky{family}_{fields}_{size}" + (f"_{pool.farm.name}" if alone else "")
+        seconds = f"{persistence.timeout / 1000:g}s"
+        prefixes = "".join(f"-{field.prefix}" for field in key if field.prefix is not None)
+        label = f"{way.name}_{fields}{prefixes}_{seconds}"
+        if alone:
+            label += f"_{pool.farm.name}"
+        memory = Memory(
+            way,
+            name,
+            (ways.PRIORITY,) if hashed else (ways.PRIORITY, *key),
+            persistence.timeout,
+            label,
+            hashed,
+            number if hashed else 0,
+        )
+        self._need(memory)
+        parts = ["meta priority", *([] if hashed else (field.name for field in key))]
+        self.sticky.setdefault(
+            name,
+            Map(name, f"typeof {' . '.join(parts)}", "ct mark", size, ("dynamic", "timeout")),
+        )
+        return memory
+
+
+def _way_of(pool: Pool) -> Way:
+    farm, family = pool.farm, pool.family
+    live: tuple[Backend, ...] = pool.live
+    return Way(
+        family=family,
+        source=(
+            "replace" if farm.forward.kind != "dnat" else "hairpin" if farm.hairpin else "keep"
+        ),
+        fixed=any(backend.port is not None for backend in live),
+        asked=any(backend.port is None for backend in live),
+        own=any(each.to is not None for each in farm.listeners if each.family == family),
+    )
+
+
+def _generator(pool: Pool, modulus: int, start: int) -> Counter | Hash:
+    balance = pool.farm.balance
+    if balance.scheduler in KEYED_SCHEDULERS:
+        return Hash(ways.fields(balance.keys, pool.family), modulus, ways.SEED, start)
+    return Counter("random" if balance.scheduler == "random" else "inc", modulus, start)
+
+
+def _base_chains(elements: _Elements, program: _Program) -> Iterable[Chain]:
+    """Where the kernel comes in: nat chains see a connection's first packet alone."""
+    listen: list[Rule] = []
+    for family in FAMILIES:
+        triple = ways.triple(family)
+        if elements.services[family]:
+            name = f"services{family}_{_room(elements.services[family])}"
+            listen.append((VerdictMap(name, triple),))
+        if elements.ranges[family]:
+            listen.append((VerdictMap(f"ranges{family}", triple),))
+    yield Chain("prerouting", tuple(listen), Hook("prerouting", _DSTNAT))
+    # The balancer's own processes are clients too.
+    yield Chain("output", tuple(listen), Hook("output", _DSTNAT))
+    if program.replaces:
+        flags = OURS | REPLACE_SOURCE
+        sources: list[Rule] = [
+            (Snat(family, f"snat{family}_{_room(elements.snat[family])}", BACKEND_BITS),)
+            for family in FAMILIES
+            if elements.snat[family]
+        ]
+        yield Chain("source", (*sources, (Masquerade(),)))
+        ours: Rule = (MatchTranslated(), MatchMark(flags, flags), Goto("source"))
+        yield Chain("postrouting", (ours,), Hook("postrouting", _SRCNAT))

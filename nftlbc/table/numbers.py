@@ -1,0 +1,83 @@
+"""Numbers that never move: hashed from names and addresses, not counted.
+
+A live connection carries its backend's number in its mark for hours, and a sticky entry its
+farm's, so neither may change when something else comes into the file or leaves it. 32-bit
+hashes meet (100 000 backends in 2^30 with near certainty): the later one takes its next hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from nftlbc.farms import Backend, Family
+from nftlbc.table.model import OURS
+
+_FARM_BITS = 0x7FFF_FFFF
+_BACKEND_BITS = 0x3FFF_FFFF
+_FIRST_SLOT = 1
+_SLOT_BITS = 0x7FFF_FFFF
+
+
+def _hashed(text: str, attempt: int = 0) -> int:
+    data = f"{text}#{attempt}" if attempt else text
+    return int.from_bytes(blake2b(data.encode(), digest_size=4).digest(), "big")
+
+
+class Numbers:
+    """Gives each farm and each backend its number; the same for the same input in any order
+    that is sorted by name."""
+
+    def __init__(self) -> None:
+        self._farms: set[int] = {0}
+        self._marks: set[int] = set()
+
+    def farm(self, name: str) -> int:
+        """1 to 2^31 - 1, for ``meta priority``."""
+        return self._free(f"farm {name}", _FARM_BITS, 0, self._farms)
+
+    def mark(self, farm: str, backend: Backend) -> int:
+        """The connection mark of a backend: bit 31, and 30 bits from farm, address and port."""
+        text = f"{farm} {backend.address} {backend.port or 0}"
+        mark = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+        mark = mark & _BACKEND_BITS | OURS
+        if mark in self._marks:
+            return self._free(text, _BACKEND_BITS, OURS, self._marks)
+        self._marks.add(mark)
+        return mark
+
+    @staticmethod
+    def _free(text: str, bits: int, always: int, taken: set[int]) -> int:
+        attempt = 0
+        while (number := _hashed(text, attempt) & bits | always) in taken:
+            attempt += 1
+        taken.add(number)
+        return number
+
+
+def place_slots(sizes: Mapping[tuple[str, Family], int]) -> dict[tuple[str, Family], int]:
+    """The first slot of each farm's range, by (farm, family), from their numbers of slots.
+
+    A range begins at a hash of its farm's name and moves up where another one is in its way, so
+    a farm that comes or goes leaves nearly all others where they are.
+    """
+    wanted = sorted(
+        (_FIRST_SLOT + (_hashed(f"slots {name} {family}") & _SLOT_BITS), name, family)
+        for name, family in sizes
+    )
+    found: dict[tuple[str, Family], int] = {}
+    end = 0
+    for start, name, family in wanted:
+        start = max(start, end)
+        found[name, family] = start
+        end = start + sizes[name, family]
+    return found
+
+
+def room_for(count: int) -> int:
+    """The size of a map for so many elements: a power of two with room, at least 1 024.
+
+    A map's size can't grow in place, so it is part of the map's name, and names should rarely
+    change.
+    """
+    return max(1024, 1 << (count + count // 4 - 1).bit_length()) if count else 1024
