@@ -197,6 +197,11 @@ class Farm:
     on_change: tuple[str, ...] = ()
     """The command and its arguments, or nothing."""
     checks: tuple[Check, ...] = ()
+    mistaken: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Keywords of what is missing here, or not as it was written, because of mistakes already
+    told. Only the rules see such farms, to tell all mistakes at once."""
+    inherited: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Keywords of what is not the farm's own word but its file's defaults."""
     origin: Origin | None = field(default=None, compare=False, repr=False)
 
     def place(self, part: str) -> Place | None:

@@ -42,8 +42,11 @@ class Location(NamedTuple):
 class Source(Protocol):
     """Where tokens come from."""
 
-    name: str
-    tokens: Sequence[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tokens(self) -> Sequence[str]: ...
 
     def locate(self, first: int, last: int) -> Location: ...
 

@@ -7,6 +7,6 @@ __all__ = ["main"]
 
 def main() -> None:
     """Runs the command of this process's arguments and exits with its status."""
-    from nftlbc.cli.main import run
+    from nftlbc.cli.app import run
 
     run()

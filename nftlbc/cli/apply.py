@@ -35,7 +35,7 @@ def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
 
 
 def remove(quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing.")] = False) -> None:
-    """Take the table away; open connections go on, new ones are not balanced."""
+    """Take the table away. Where it is the only one that translates, open connections end."""
     from nftlbc.nft import kernel
     from nftlbc.nft.program import NftError
 

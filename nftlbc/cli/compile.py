@@ -11,7 +11,7 @@ import typer
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, tell, write, write_file
 
 FileArgument = Annotated[
-    str, typer.Argument(metavar="[FILE]", help="A farms file; - reads standard input.")
+    str, typer.Argument(metavar="FILE", help="A farms file; - reads standard input.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No warnings.")]
 

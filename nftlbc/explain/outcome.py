@@ -9,6 +9,7 @@ from typing import Literal
 from nftlbc.farms import Address, Family, Protocol, family_of
 from nftlbc.table.model import BACKEND_BITS, ElementData, ElementKey, FieldName, KeyPart
 
+EntryHook = Literal["prerouting", "output"]
 Sticky = dict[str, dict[ElementKey, int]]
 """What the kernel remembers by itself: for each dynamic map its elements, client to mark."""
 
@@ -23,7 +24,7 @@ class Packet:
     destination: Address
     port: int
     protocol: Protocol
-    hook: Literal["prerouting", "output"] = "prerouting"
+    hook: EntryHook = "prerouting"
     """``output`` for what the balancer's own processes send."""
 
     @property
@@ -48,8 +49,13 @@ class Delivered:
     """What the backend sees of the client: ``kept``, ``masqueraded``, or another address."""
 
     @property
-    def backend(self) -> int:
-        """The backend's own mark."""
+    def backend_name(self) -> str:
+        """The backend's name without its farm's."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def backend_mark(self) -> int:
+        """The mark without the flag for a replaced source."""
         return self.mark & BACKEND_BITS
 
 

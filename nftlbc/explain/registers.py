@@ -54,11 +54,11 @@ def _address(address: Address, field: Field) -> Address | Missing:
         return Missing.ABSENT
     if field.prefix is None:
         return address
-    return _cut(address, field.prefix)
+    return cut(address, field.prefix)
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(address: Address, prefix: int) -> Address:
+def cut(address: Address, prefix: int) -> Address:
     """The address with all bits after the prefix cleared."""
     kind, bits = (AF_INET6, 128) if ":" in address else (AF_INET, 32)
     number = int.from_bytes(inet_pton(kind, address), "big")
@@ -69,11 +69,11 @@ def _cut(address: Address, prefix: int) -> Address:
 def _bytes(field: Field, value: KeyPart) -> bytes:
     """In the byte order of the packet; what the kernel holds itself, in the machine's own."""
     match field.name, value:
-        case ("th sport" | "th dport"), int(port):
+        case (("th sport" | "th dport"), int(port)):
             return struct.pack(">H", port)
         case "meta l4proto", str(protocol):
             return bytes([_PROTOCOL_NUMBERS[protocol]])
-        case ("meta priority" | "ct mark"), int(number):
+        case (("meta priority" | "ct mark"), int(number)):
             return struct.pack("<I", number)
         case _, str(address):
             return inet_pton(AF_INET6 if ":" in address else AF_INET, address)

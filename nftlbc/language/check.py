@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from nftlbc.diagnostics import Also, did_you_mean, in_words
 from nftlbc.farms import Check, CheckValue
 from nftlbc.language import values
-from nftlbc.language.syntax import Statement
+from nftlbc.language.shapes import BLOCKS, MISTAKE, PLAIN, TOP, Statement
 from nftlbc.language.values import Context, Item
 from nftlbc.source import Place
 
+_FARM_STATEMENTS = {*BLOCKS, *PLAIN} - {*TOP}
 Reader = Callable[[Context, str, list[Item], Place], CheckValue | None]
 
 
@@ -206,13 +207,17 @@ def read(context: Context, statement: Statement) -> Check | None:
     options = {**COMMON, **KINDS[kind]}
     found: dict[str, Any] = {}
     places: dict[str, Place] = {}
+    mistaken = False
     for each in statement.body or ():
-        _read_option(context, each, kind, options, found, places)
+        if each.rule == MISTAKE:
+            mistaken = True
+        else:
+            mistaken = not _read_option(context, each, kind, options, found, places) or mistaken
     for name in REQUIRED.get(kind, ()):
-        if name not in places:
+        if name not in places and not mistaken:
             place = statement.place()
             context.error(f"check {kind} needs a {name}", place, f"add {name} to its block")
-    if len(context.diagnostics) > before:
+    if mistaken or len(context.diagnostics) > before:
         return None
     if "timeout" not in found and "interval" in found:
         found["timeout"] = min(_DEFAULT.timeout, found["interval"])
@@ -220,8 +225,10 @@ def read(context: Context, statement: Statement) -> Check | None:
     check = Check(kind, **found, options=tuple(own.items()))
     if check.timeout > check.interval:
         also = Also("the interval", places["interval"]) if "interval" in places else None
+        default = "" if also else ", which is the default"
         context.error(
-            f"the timeout is longer than the interval of {check.interval / 1000:g} s",
+            f"the timeout of {check.timeout / 1000:g}s is longer than"
+            f" the interval of {check.interval / 1000:g}s{default}",
             places["timeout"],
             "a check has to end before the next one begins",
             also,
@@ -237,26 +244,32 @@ def _read_option(
     options: Mapping[str, Option],
     found: dict[str, Any],
     places: dict[str, Place],
-) -> None:
+) -> bool:
+    """Put an option into ``found``; False after a mistake in it."""
     name_node, *arguments = statement.shape.node.children
     name, place = statement.text(name_node), statement.place()
     option = options.get(name)
     if option is None:
         at = statement.place(name_node)
         help = did_you_mean(name, options) or f"it has {in_words(sorted(options))}"
+        if name in _FARM_STATEMENTS:
+            help = f"{name} belongs to the farm: is the }} of this check missing?"
         context.error(f"check {kind} has no option {name!r}", at, help)
-        return
+        return False
     if name in places and not option.many:
         context.error(f"{name} is given twice", place, None, Also("first here", places[name]))
-        return
+        return False
     places[name] = place
     listed = values.items(context, statement, arguments)
+    if arguments and not listed:
+        return False
     if option.form == "word":
         value = _word(context, name, option, listed, place)
     else:
         value = FORMS[option.form](context, name, listed, place)
     if value is not None:
         found[name] = (*found.get(name, ()), value) if option.many else value
+    return value is not None
 
 
 def _word(
@@ -270,4 +283,3 @@ def _word(
         context.wrong(item, f"{name} is {in_words(option.choices)}, not {item.text!r}", help)
         return None
     return item.text
-

@@ -59,23 +59,29 @@ class Lexicon(dict[str, str]):
 
         # Not Lark's cache: it unpickles a file with a foreseeable name from the temporary folder,
         # which a program that runs as root must not do. Building takes about 60 ms.
+        grammar = _grammar_text()
         self.lark: Lark = Lark(
-            _grammar_text(),
+            grammar,
             parser="lalr",
             lexer=Never,
             start=list(STARTS),
             maybe_placeholders=False,
+            propagate_positions=True,
         )
         patterns = {terminal.name: terminal.pattern for terminal in self.lark.terminals}
-        self.keywords: dict[str, str] = {
+        keywords = {
             pattern.value: name
             for name, pattern in patterns.items()
             if isinstance(pattern, PatternStr) and pattern.value[0].isalpha()
         }
+        self.keywords = {
+            word: keywords[word] for word in sorted(keywords, key=lambda w: grammar.index(f'"{w}"'))
+        }
+        """From a keyword to its terminal, in the order of the grammar's text."""
         self._word = re.compile(
             "|".join(f"(?P<{kind}>(?:{patterns[kind].value})\\Z)" for kind in _KINDS_OF_WORDS)
         )
-        self.terminal: dict[str, str] = {sign: name for sign, name in _SIGNS.items()}
+        self.terminal: dict[str, str] = dict(_SIGNS)
         """From a kind to the name of the grammar's terminal."""
         self._kind: dict[str, str] = {}
         names = [*self.keywords.values(), *_KINDS_OF_WORDS, "WORD", _UNCLOSED]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nftlbc.diagnostics import Also, error
-from nftlbc.language import syntax, values
+from nftlbc.language import syntax, unseen, values
 from nftlbc.language.syntax import Statement
 from nftlbc.language.values import Context
 from nftlbc.source import Location, Place, Source, TextSource
@@ -18,9 +18,8 @@ from nftlbc.source import Location, Place, Source, TextSource
 LARGEST_FILE = 256 << 20
 """Bytes of one file; more is no farms file."""
 MOST_FILES = 10_000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_MOST_CONTROLS = 20
-"""Control characters of a file that are reported one by one."""
+DEEPEST = 100
+"""Files that include files."""
 
 
 @dataclass
@@ -29,12 +28,24 @@ class File:
 
     path: Path | None
     """None: standard input."""
+    name: str
     statements: list[Statement]
+    tokens: Sequence[str] = ()
     parent: File | None = None
     included: Place | None = None
     """The ``include`` that brought it."""
     defaults: Statement | None = None
     farms: list[Statement] = field(default_factory=list)
+
+    @property
+    def above(self) -> list[File]:
+        """The file that includes it, the one that includes that, and so on."""
+        found = []
+        file = self.parent
+        while file is not None:
+            found.append(file)
+            file = file.parent
+        return found
 
 
 def load(name: str, context: Context) -> list[File]:
@@ -45,45 +56,68 @@ def load(name: str, context: Context) -> list[File]:
     files: list[File] = []
     seen: dict[tuple[int, int], File] = {}
     path = None if name == "-" else Path(name)
-    _load(context, name, path, None, None, files, seen)
+    _load(context, File(path, name, []), files, seen)
     return files
 
 
+def one(name: str, context: Context) -> tuple[str, Source | None]:
+    """The text and the tokens of one file, what it includes left aside; None after a mistake."""
+    try:
+        data, _ = _read(None if name == "-" else Path(name))
+    except (OSError, ValueError) as problem:
+        reason = (getattr(problem, "strerror", None) or str(problem)).lower()
+        _missing(context, f"can't be read: {reason}", Location(name, None, 1, "", 0))
+        return "", None
+    source = _source(context, name, data)
+    return data.decode("utf-8", "replace"), source
+
+
 def _load(
-    context: Context,
-    name: str,
-    path: Path | None,
-    parent: File | None,
-    included: Place | None,
-    files: list[File],
-    seen: dict[tuple[int, int], File],
+    context: Context, file: File, files: list[File], seen: dict[tuple[int, int], File]
 ) -> None:
-    place: Place | Location = included or Location(name, None, 1, "", 0)
+    """Read a file and those it includes; they are added to ``files`` and to ``seen``."""
+    name, path = file.name, file.path
+    place: Place | Location = file.included or Location(name, None, 1, "", 0)
     if len(files) >= MOST_FILES:
-        context.diagnostics.append(error(f"more than {MOST_FILES} files", place))
+        _missing(context, f"more than {MOST_FILES} files", place)
+        return
+    if len(file.above) > DEEPEST:
+        _missing(context, f"files that include files, more than {DEEPEST} deep", place)
         return
     try:
         data, identity = _read(path)
-    except OSError as problem:
-        reason = (problem.strerror or str(problem)).lower()
-        message = f"can't read {name}: {reason}" if included else f"can't be read: {reason}"
-        context.diagnostics.append(error(message, place))
+    except (OSError, ValueError) as problem:
+        reason = (getattr(problem, "strerror", None) or str(problem)).lower()
+        help = None
+        if isinstance(problem, IsADirectoryError) and file.included:
+            help = f'all its files are: include "{name}/*.lb"'
+        message = f"can't read {name}: {reason}" if file.included else f"can't be read: {reason}"
+        _missing(context, message, place, help)
         return
     if identity in seen:
-        _twice(context, name, included, seen[identity], parent)
+        _twice(context, file, seen[identity])
         return
-    source = _source(context, name, data)
-    file = File(path, [], parent, included)
     seen[identity] = file
     files.append(file)
+    source = _source(context, name, data)
     if source is None:
+        context.files_missing = True
         return
+    file.tokens = source.tokens
     file.statements, diagnostics = syntax.parse(source)
     context.diagnostics += diagnostics
     for statement in file.statements:
         if statement.rule == "include":
             for each in _included(context, statement, path):
-                _load(context, str(each), each, file, statement.place(), files, seen)
+                below = File(each, str(each), [], (), file, statement.place())
+                _load(context, below, files, seen)
+
+
+def _missing(
+    context: Context, message: str, place: Place | Location, help: str | None = None
+) -> None:
+    context.files_missing = True
+    context.diagnostics.append(error(message, place, help))
 
 
 def _read(path: Path | None) -> tuple[bytes, tuple[int, int]]:
@@ -117,32 +151,26 @@ def _source(context: Context, name: str, data: bytes) -> Source | None:
         message = f"byte 0x{data[problem.start]:02x} is not UTF-8"
         context.diagnostics.append(error(message, location, "save the file as UTF-8"))
         return None
-    if name.endswith(".json"):
+    # Standard input has no name to tell by; no .lb file begins with a brace.
+    if name.endswith(".json") or (name == "-" and text.lstrip("\ufeff \t\r\n")[:1] == "{"):
         from nftlbc.language import json_form
 
         return json_form.source(context, shown, text)
     source = TextSource(shown, text)
-    controls = _CONTROL.finditer(source.text)
-    for number, match in enumerate(controls):
-        if number == _MOST_CONTROLS:
-            break
-        message = f"a control character (0x{ord(match.group()):02x})"
-        context.diagnostics.append(error(message, source.locate_offset(match.start())))
+    unseen.check(context, source)
     return source
 
 
-def _twice(
-    context: Context, name: str, included: Place | None, first: File, parent: File | None
-) -> None:
-    above = parent
-    while above is not None and above is not first:
-        above = above.parent
-    if above is first:
-        context.error(f"{name} includes itself", included, "take this include away")
+def _twice(context: Context, file: File, first: File) -> None:
+    above = file.above
+    if first in above:
+        between = [each.name for each in reversed(above[: above.index(first)])]
+        way = f" by way of {' and '.join(between)}" if between else ""
+        context.error(f"{first.name} includes itself{way}", file.included, "take this include away")
         return
     also = Also("first here", first.included) if first.included else None
     help = "what a file defines is known in all files: include it once"
-    context.error(f"{name} is included twice", included, help, also)
+    context.error(f"{file.name} is included twice", file.included, help, also)
 
 
 def _included(context: Context, statement: Statement, path: Path | None) -> Iterable[Path]:
@@ -151,8 +179,9 @@ def _included(context: Context, statement: Statement, path: Path | None) -> Iter
     item = values.Item(node.rule, statement.text(node), statement.place(node))
     pattern = values.string(context, item, "include")
     if not pattern:
+        context.files_missing = True
         if pattern is not None:
-            context.error("include of nothing", item.place)
+            context.error("include of nothing", item.place, 'write include "FILES"')
         return []
     folder = path.parent if path else Path()
     if "\x00" in pattern:
@@ -162,7 +191,8 @@ def _included(context: Context, statement: Statement, path: Path | None) -> Iter
         return [folder / pattern]
     import glob
 
-    found = sorted(glob.glob(str(folder / pattern), recursive=False))
+    # Not Path.glob: that one refuses absolute patterns and takes ** for any depth.
+    found = sorted(glob.glob(str(folder / pattern)))  # noqa: PTH207
     if not found and not folder.joinpath(pattern).parent.is_dir():
         context.warn(f"no file matches {pattern}: there is no such folder", item.place)
     return [Path(each) for each in found]

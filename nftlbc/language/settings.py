@@ -1,10 +1,11 @@
-"""The statements that a farm has once and ``defaults`` may have: how it forwards, balances, persists..."""
+"""The statements that a farm has once and ``defaults`` may have: how it forwards, balances..."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nftlbc.diagnostics import Also
 from nftlbc.farms import (
     Address,
     Balance,
@@ -12,7 +13,6 @@ from nftlbc.farms import (
     Persistence,
     family_of,
 )
-from nftlbc.diagnostics import Also
 from nftlbc.language import values
 from nftlbc.language.syntax import Statement
 from nftlbc.language.values import Context

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nftlbc.diagnostics import Diagnostic, did_you_mean, error, in_words
+from nftlbc.diagnostics import Diagnostic, did_you_mean, error, in_words, near
 from nftlbc.language.lexicon import Lexicon
+from nftlbc.language.shapes import BLOCKS, Failure
 from nftlbc.source import Place, Source
 
 _SCOPES = {
@@ -12,7 +13,8 @@ _SCOPES = {
     "check_option": "a check",
 }
 _VALUES = frozenset({"INT", "RANGE", "DURATION", "IPV4", "IPV6", "PREFIX", "WORD"})
-# What a value is, by the word before it.
+_KEYS = ("source-ip", "source-port", "destination-ip", "destination-port")
+# What a value is, by the keyword before it.
 _WANTED = {
     "listen": "an address",
     "port": "a port",
@@ -26,43 +28,54 @@ _WANTED = {
 }
 _TERMINALS = {
     "STRING": 'a "string"',
-    "KEY": "source-ip, source-port, destination-ip or destination-port",
+    "KEY": "a key such as source-ip",
     "REFERENCE": "a $define",
-    "END": "the end of the line",
-    "$END": "the end of the line",
     "COMMA": "','",
     "LBRACE": "'{'",
     "RBRACE": "'}'",
     "EQUAL": "'='",
 }
+_FORMS = {
+    "include": 'include "FILES"',
+    "define": "define NAME = VALUE, or: define NAME = { VALUE, VALUE }",
+    "defaults": "defaults { STATEMENTS }",
+    "farm": "farm NAME { STATEMENTS }",
+    "listen": "listen ADDRESSES tcp port PORTS [to PORT]",
+    "backend": "backend NAME ADDRESS [port PORT] [weight N] [backup] [state up|drain|down]",
+    "forward": "forward dnat, forward masquerade, or: forward snat to ADDRESS",
+    "persist": "persist KEYS [for TIME] [size N]",
+    "quorum": "quorum N",
+    "hairpin": "hairpin, with nothing behind it",
+    "slow-start": "slow-start TIME",
+    "count": "count traffic",
+    "on-change": 'on-change exec "/COMMAND" "ARGUMENT"',
+    "check": "check KIND { OPTIONS }",
+}
+_BALANCE_FORMS = {
+    "hash": "balance hash KEYS",
+    "consistent": "balance consistent KEYS [slots N]",
+}
 
 
 def explain(
-    words: Lexicon,
-    source: Source,
-    base: int,
-    kinds: str,
-    rule: str,
-    at: int,
-    expected: frozenset[str],
+    words: Lexicon, source: Source, base: int, kinds: str, rule: str, failure: Failure
 ) -> Diagnostic:
-    """The mistake at token ``base + at`` of a statement that begins at ``base``."""
-    for number, kind in enumerate(kinds):
-        if words.terminal[kind] == "UNCLOSED":
-            place = Place(source, base + number, base + number)
-            return error("this string is never closed", place, 'a string ends with " on its line')
+    """The mistake in a statement that begins at ``base`` and has these kinds of tokens."""
+    at, expected = failure.at, failure.expected
     place = Place(source, base + at, base + at)
-    token = source.tokens[base + at] if base + at < len(source.tokens) else "\n"
-    ended = at >= len(kinds) or token in "\n;}"
+    token = source.tokens[base + at] if at < len(kinds) else "\n"
+    if at < len(kinds) and words.terminal[kinds[at]] == "UNCLOSED":
+        return error("this string is never closed", place, 'a string ends with " on its line')
+    ended = token in "\n;}"
     found = "the end of the line" if ended else f"{token!r}"
-    keywords = sorted(words.text[name] for name in expected if name in words.text)
+    keywords = [word for word, name in words.keywords.items() if name in expected]
     if at == 0:
         return _unknown_statement(words, token, place, rule, keywords)
-    before = source.tokens[base + at - 1]
-    wanted = _wanted(expected, keywords, before)
-    help = None if ended else did_you_mean(token, keywords if len(keywords) < 20 else ())
-    if help is None and token == "{" and "LBRACE" not in expected:
-        help = "only farm, defaults and check have a block"
+    if "NAME" in expected:
+        keywords = []  # all of them may be names
+    tokens = [each for each in source.tokens[base : base + at] if each != "\n"]
+    wanted = _wanted(failure, keywords, tokens, rule, ended)
+    help = _help(failure, keywords, tokens, token, ended)
     return error(f"expected {wanted}, found {found}", place, help)
 
 
@@ -70,35 +83,105 @@ def _unknown_statement(
     words: Lexicon, token: str, place: Place, rule: str, keywords: list[str]
 ) -> Diagnostic:
     scope = _SCOPES[rule]
-    statements = keywords if rule != "check_option" else []
-    if rule == "file_statement" and token in words.keywords and token not in statements:
-        help = f"{token} stands inside the braces of a farm: farm NAME {{ ... }}"
-        return error(f"{token!r} outside of a farm", place, help)
-    if rule == "farm_statement" and token in ("include", "define"):
+    if rule == "check_option":
         return error(
-            f"{token!r} inside a farm", place, f"{token} stands outside of the farms' braces"
+            f"{token!r} is no option of a check", place, "options read: NAME VALUE, as in: fall 3"
         )
-    help = did_you_mean(token, statements)
-    if help is None and statements:
-        help = f"{scope} has {in_words(sorted(statements))}"
-    return error(f"{token!r} is no statement of {scope}", place, help)
+    help = did_you_mean(token, keywords)
+    if help is None and token in words.keywords:
+        help = _owner(token)
+    return error(
+        f"{token!r} is no statement of {scope}",
+        place,
+        help or f"{scope} has {in_words(keywords)}",
+    )
 
 
-def _wanted(expected: frozenset[str], keywords: list[str], before: str) -> str:
+def _owner(keyword: str) -> str | None:
+    """Where a keyword belongs that begins no statement."""
+    for form in _FORMS.values():
+        if keyword in form.replace("[", " ").replace("]", " ").split():
+            return f"it belongs to: {form}"
+    return None
+
+
+def _help(
+    failure: Failure, keywords: list[str], tokens: list[str], token: str, ended: bool
+) -> str | None:
+    """What was meant, or how the statement reads."""
+    expected, first = failure.expected, tokens[0]
+    if not ended:
+        known = [*keywords, *(_KEYS if "KEY" in expected and "NAME" not in expected else ())]
+        meant = near(token, known)
+        if meant:
+            return f"did you mean {meant!r}?"
+    if failure.comma:
+        return f"the values of a list are separated by commas: {tokens[-1]}, {token}"
+    if token == "{" and not expected & {"LBRACE", "EQUAL"} and first not in BLOCKS:
+        return f"{first} has no block: only farm, defaults and check have one"
+    if expected == {"STRING"} and not ended:
+        return f'write {first} "{token}"'
+    if first == "define" and len(tokens) == 1 and token.startswith("$"):
+        return f"write define {token[1:]} = ...: the $ is for where it is used"
+    if tokens[0] in ("farm", "define") and len(tokens) == 1 and token[0] not in '{}=,"\n;':
+        return "names are a letter, then letters, digits, - and _"
+    if first == "balance" and len(tokens) > 1:
+        form = _BALANCE_FORMS.get(tokens[1], f"balance {tokens[1]}, with nothing behind it")
+    else:
+        form = _FORMS.get(first, "")
+    return f"it reads: {form}" if form else None
+
+
+def _wanted(
+    failure: Failure, keywords: list[str], tokens: list[str], rule: str, ended: bool
+) -> str:
     """What could have stood there, the likeliest first."""
-    if "NAME" in expected and len(keywords) > 20:
-        if "STRING" in expected:
-            return "a value or the end of the line" if "$END" in expected else "a value"
-        return "a name (a letter, then letters, digits, - and _)"
+    expected = failure.expected
     wanted = []
-    if _VALUES <= expected:
-        wanted.append(_WANTED.get(before, "a value"))
-    wanted += keywords
-    ends = expected & {"END", "$END"}
-    rest = expected - _VALUES - {"END", "$END"}
-    if "KEY" not in rest and wanted and "REFERENCE" in rest:
-        rest -= {"REFERENCE"}  # a define may stand for any value; no need to say it each time
-    wanted += [_TERMINALS[name] for name in sorted(rest) if name in _TERMINALS]
-    if ends:
-        wanted.append(_TERMINALS["END"])
+    if "NAME" in expected:
+        wanted.append(_wanted_name(tokens, rule))
+    elif expected >= _VALUES:
+        wanted.append(_value(tokens))
+    elif "KEY" in expected:
+        wanted += _KEYS
+    wanted += [repr(word) for word in keywords]
+    if "STRING" in expected and not wanted:
+        wanted.append('a "file"' if tokens[0] == "include" else _TERMINALS["STRING"])
+    # Signs are worth a word where they were probably forgotten, or where nothing else will do.
+    last: list[str] = [name for name in ("EQUAL", "LBRACE", "RBRACE") if name in expected]
+    if failure.comma or ("COMMA" in expected and not wanted):
+        last.insert(0, "COMMA")
+    if wanted and "LBRACE" in last:
+        last.remove("LBRACE")
+    if "REFERENCE" in expected and not wanted and not last:
+        last.append("REFERENCE")
+    wanted += [_TERMINALS[name] for name in last]
+    if expected & {"END", "$END"} and not ended:
+        wanted.append("the end of the line")
     return in_words(wanted) or "the end of the line"
+
+
+def _wanted_name(tokens: list[str], rule: str) -> str:
+    first = tokens[0]
+    if rule == "check_option":
+        return "a value"
+    if first == "on-change":
+        return 'a "command"' if len(tokens) == 2 else 'an "argument"'
+    if first == "define" and len(tokens) > 1:
+        return "a value"
+    if first == "check":
+        from nftlbc.language.check import KINDS
+
+        return f"a kind of check ({in_words(list(KINDS))})"
+    return "a name"
+
+
+def _value(tokens: list[str]) -> str:
+    """What a value is after these tokens of its statement."""
+    first = tokens[0]
+    if first == "forward" or (first == "backend" and len(tokens) == 2):
+        return "an address"
+    for token in reversed(tokens[2:] if first == "backend" else tokens):
+        if token in _WANTED:
+            return _WANTED[token]
+    return "a value"

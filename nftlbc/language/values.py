@@ -21,6 +21,10 @@ LONGEST: Milliseconds = 30 * _UNITS["d"]
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 LONGEST_NAME = 32
+MOST_VALUES = 65_536
+"""Of one list, those of its defines counted: they can double with every define."""
+DEEPEST = 100
+"""Defines in defines."""
 
 
 class Item(NamedTuple):
@@ -53,10 +57,16 @@ class Define:
 
 @dataclass
 class Context:
-    """What reading a file needs beside the file: the defines of all files, and a place for mistakes."""
+    """What reading needs beside the file: the defines of all files, and a place for mistakes."""
 
     defines: dict[str, Define] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    files_missing: bool = False
+    """A file could not be read, which has been told; who knows what it defines."""
+    unseen: set[tuple[str, int | None]] = field(default_factory=set)
+    """Files and lines with a character that nobody sees: what else is wrong there follows."""
+    depth: int = 0
+    """How many defines are being resolved, each in the one before."""
 
     def error(
         self, message: str, place: Place | None, help: str | None = None, also: Also | None = None
@@ -74,19 +84,28 @@ class Context:
 
 
 def items(context: Context, statement: Statement, nodes: Iterable[Node]) -> list[Item]:
-    """The values of a list, those of its defines in their place."""
+    """The values of a list, those of its defines in their place; none after a mistake."""
     found: list[Item] = []
     for node in nodes:
         while node.children:  # a rule of one terminal
             node = node.children[0]
-        place = statement.place(node)
         text = statement.text(node)
         if node.rule == "REFERENCE":
-            for item in _resolve(context, text[1:], place):
-                found.append(item._replace(used=place))
+            place = statement.place(node)
+            found += [item._replace(used=place) for item in _resolve(context, text[1:], place)]
         else:
-            found.append(Item(node.rule, text, place))
+            found.append(Item(node.rule, text, statement.place(node)))
+        if len(found) > MOST_VALUES:
+            message = f"a list of more than {MOST_VALUES} values"
+            context.error(message, statement.place(), None, _definition(context, text))
+            return []
     return found
+
+
+def _definition(context: Context, text: str) -> Also | None:
+    """Where the define of a reference stands."""
+    define = context.defines.get(text[1:]) if text[:1] == "$" else None
+    return Also(f"{text} is defined here", define.place) if define else None
 
 
 def single(context: Context, statement: Statement, node: Node, what: str) -> Item | None:
@@ -100,7 +119,7 @@ def single(context: Context, statement: Statement, node: Node, what: str) -> Ite
             f"{text} is a list of {len(found)} values, and {what} is one",
             statement.place(node),
             None,
-            Also(f"{text} is defined here", context.defines[text[1:]].place),
+            _definition(context, text),
         )
     return None
 
@@ -109,17 +128,22 @@ def _resolve(context: Context, name: str, place: Place) -> tuple[Item, ...]:
     define = context.defines.get(name)
     if define is None:
         help = did_you_mean(name, context.defines)
-        context.error(f"${name} is not defined", place, help or f"write: define {name} = ...")
+        if help or not context.files_missing:
+            context.error(f"${name} is not defined", place, help or f"write: define {name} = ...")
         return ()
     define.used = True
     if define.items is None:
         if define.open:
-            context.error(
-                f"${name} contains itself", place, None, Also("it is defined here", define.place)
-            )
+            also = Also("it is defined here", define.place)
+            context.error(f"${name} contains itself", place, None, also)
+            return ()
+        if context.depth == DEEPEST:
+            context.error(f"defines in defines, more than {DEEPEST} deep", place)
             return ()
         define.open = True
+        context.depth += 1
         define.items = tuple(items(context, define.statement, define.values))
+        context.depth -= 1
         define.open = False
     return define.items
 
@@ -138,7 +162,9 @@ def integer(context: Context, item: Item, what: str, low: int, high: int) -> int
 def port(context: Context, item: Item, what: str = "port") -> int | None:
     if item.kind == "INT":
         return integer(context, item, what, 1, 65535)
-    help = "a range stands for ports asked for, not for one to go to" if item.kind == "RANGE" else None
+    help = (
+        "a range stands for ports asked for, not for one to go to" if item.kind == "RANGE" else None
+    )
     context.wrong(item, f"{item.text!r} is not a {what}: a number from 1 to 65535", help)
     return None
 
@@ -171,8 +197,13 @@ def duration(
     if item.kind != "DURATION":
         bare = item.kind == "INT"
         help = f"did you mean {item.text}s?" if bare else "times are 500ms, 5s, 1m30s, 2h or 1d"
-        context.wrong(item, f"{what} is a time, and {item.text!r} has no unit" if bare else
-                      f"{what} is a time, not {item.text!r}", help)
+        context.wrong(
+            item,
+            f"{what} is a time, and {item.text!r} has no unit"
+            if bare
+            else f"{what} is a time, not {item.text!r}",
+            help,
+        )
         return None
     parts = re.findall(r"([0-9]+)(ms|[smhd])", item.text)
     value = sum(min(int(number[:15]), 10**15) * _UNITS[unit] for number, unit in parts)
@@ -180,20 +211,30 @@ def duration(
         context.wrong(item, f"{what} of zero")
         return None
     if value > high:
-        context.wrong(item, f"{what} {item.text[:30]} is longer than {high // _UNITS['d']} days"
-                      if high == LONGEST else f"{what} {item.text[:30]} is too long")
+        context.wrong(
+            item,
+            f"{what} {item.text[:30]} is longer than {high // _UNITS['d']} days"
+            if high == LONGEST
+            else f"{what} {item.text[:30]} is too long",
+        )
         return None
     return value
 
 
 def name(context: Context, item: Item, what: str) -> str | None:
     if not _NAME.match(item.text):
-        context.wrong(item, f"{item.text!r} can't be the name of a {what}",
-                      "names are a letter, then letters, digits, - and _")
+        context.wrong(
+            item,
+            f"{item.text!r} can't be the name of a {what}",
+            "names are a letter, then letters, digits, - and _",
+        )
         return None
     if len(item.text) > LONGEST_NAME:
-        context.wrong(item, f"the name of this {what} has {len(item.text)} characters, "
-                      f"and {LONGEST_NAME} is the most")
+        context.wrong(
+            item,
+            f"the name of this {what} has {len(item.text)} characters, "
+            f"and {LONGEST_NAME} is the most",
+        )
         return None
     return item.text
 
@@ -226,13 +267,26 @@ _COMMON_IPV4 = re.compile(
 )
 
 
+is_common_ipv4 = _COMMON_IPV4.match
+"""Whether a text is the canonical IPv4 address of an ordinary host."""
+
+
+@functools.lru_cache(maxsize=65536)
+def number(text: str) -> int:
+    """The number of an INT token; the same few ports and weights stand in file after file."""
+    return int(text) if len(text) <= 12 else 10**12
+
+
 def address(context: Context, item: Item, what: str) -> Address | None:
     """The canonical text of a host's address."""
     if item.kind == "IPV4" and _COMMON_IPV4.match(item.text):
         return item.text
     if item.kind == "PREFIX":
-        context.wrong(item, f"{item.text} is a prefix, and {what} is one address",
-                      f"did you mean {item.text.split('/')[0]}?")
+        context.wrong(
+            item,
+            f"{item.text} is a prefix, and {what} is one address",
+            f"did you mean {item.text.split('/')[0]}?",
+        )
         return None
     parsed = _parsed(item.text) if item.kind in ("IPV4", "IPV6") else None
     if parsed is None:
@@ -264,7 +318,7 @@ def is_loopback(text: Address) -> bool:
 def string(context: Context, item: Item, what: str) -> str | None:
     """The text of a string, its escapes (\\" \\\\ \\n \\r \\t \\xHH) undone."""
     if item.kind != "STRING":
-        context.wrong(item, f"{what} is a \"string\", not {item.text!r}", f'write "{item.text}"')
+        context.wrong(item, f'{what} is a "string", not {item.text!r}', f'write "{item.text}"')
         return None
 
     def unescaped(match: re.Match[str]) -> str:
@@ -272,7 +326,7 @@ def string(context: Context, item: Item, what: str) -> str | None:
         if escape[0] == "x" and len(escape) == 3:
             return chr(int(escape[1:], 16))
         if escape not in _ESCAPES:
-            context.wrong(item, f"\\{escape} is no escape", r'there are \" \\ \n \r \t and \xHH')
+            context.wrong(item, f"\\{escape} is no escape", r"there are \" \\ \n \r \t and \xHH")
         return _ESCAPES.get(escape, "")
 
     return re.sub(r"\\(x[0-9A-Fa-f]{2}|.)", unescaped, item.text[1:-1])
@@ -296,8 +350,11 @@ def keys(context: Context, statement: Statement, node: Node) -> tuple[Key, ...]:
     found: dict[KeyField, tuple[Key, Item]] = {}
     for item in items(context, statement, node.children):
         if item.kind != "KEY":
-            context.wrong(item, f"{item.text!r} is nothing that a client is known by",
-                          "keys are source-ip[/PREFIX], source-port, destination-ip, destination-port")
+            context.wrong(
+                item,
+                f"{item.text!r} is nothing that a client is known by",
+                "keys are source-ip[/PREFIX], source-port, destination-ip, destination-port",
+            )
             continue
         key = _key(context, item)
         if key is None:

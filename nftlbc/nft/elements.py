@@ -59,7 +59,10 @@ def _decimals(column: Sequence[int]) -> list[str]:
 
 
 def _ports(column: Sequence[int | tuple[int, int]]) -> list[str]:
-    return [f"{p:d}" if isinstance(p, int) else f"{p[0]:d}-{p[1]:d}" for p in column]
+    return [
+        f"{p:d}" if isinstance(p, int) else f"{p[0]:d}" if p[0] == p[1] else f"{p[0]:d}-{p[1]:d}"
+        for p in column
+    ]
 
 
 def _priorities(column: Sequence[int]) -> list[str]:

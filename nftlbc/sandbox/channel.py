@@ -60,6 +60,10 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
+    @property
+    def is_open(self) -> bool:
+        return self._sock.fileno() >= 0
+
     def fileno(self) -> int:
         return self._sock.fileno()
 

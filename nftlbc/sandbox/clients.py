@@ -36,7 +36,7 @@ class Clients:
             self._connections += 1
             flight.number = self._connections
             self._held[flight.number] = flight
-        elif answer.outcome not in ("answered", "silent"):
+        elif flight.is_stream and answer.outcome not in ("answered", "silent"):
             del self._held[flight.number]
             flight.socket.close()
             return answer
@@ -47,8 +47,11 @@ class Clients:
         conversation = self._held.get(number)
         if conversation is None:
             return Answer(request, "failed", error="not held")
-        answer = conversation.say(text)
-        return conversation if answer is None else self.land(conversation, answer)
+        try:
+            conversation.say(text)
+        except OSError as error:
+            return self.land(conversation, conversation.fail(error))
+        return conversation
 
     def release(self, connections: tuple[int, ...] | None, *, reset: bool) -> None:
         for number in tuple(self._held) if connections is None else connections:
@@ -78,7 +81,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class AskOn:
-    """Send these requests, over and over or once, until the channel has news."""
+    """Send these requests, over and over or once, until a `Stop` comes in."""
 
     requests: tuple[Request, ...]
     parallel: int
@@ -96,6 +99,14 @@ class AskOn:
             stop=channel.fileno(),
         )
         return volley.answers()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Its coming is what ends an `AskOn`; nothing is left to do when it is read."""
+
+    def carry_out(self, clients: Clients, channel: Channel) -> list[Answer]:
+        return []
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _set(channel: Channel) -> None:
     if number == errno.ENOENT:
         raise SandboxError(f"this kernel has no /proc/sys/{path}")
     if number:
-        raise SandboxNotAllowed(explain_refusal(number, root=False))
+        raise SandboxNotAllowed(explain_refusal(number))
 
 
 def _succeed(command: Command) -> None:
@@ -73,5 +73,5 @@ def _succeed(command: Command) -> None:
     if done.returncode == 0:
         return
     if "Operation not permitted" in done.stderr:
-        raise SandboxNotAllowed(explain_refusal(errno.EPERM, root=False))
+        raise SandboxNotAllowed(explain_refusal(errno.EPERM))
     raise SandboxError(f"{' '.join(command.argv)}: {done.stderr.strip()[-500:]}")

@@ -6,7 +6,7 @@ from itertools import count, groupby
 from threading import RLock
 
 from nftlbc.sandbox.channel import Channel
-from nftlbc.sandbox.clients import Ask, AskOn, Order, Release, SendRequests, Talk
+from nftlbc.sandbox.clients import Ask, AskOn, Order, Release, SendRequests, Stop, Talk
 from nftlbc.sandbox.errors import SandboxError
 from nftlbc.sandbox.processes import Processes
 from nftlbc.sandbox.request import Answer, Host, Request
@@ -89,14 +89,20 @@ class Crowd:
     def _tell(self, orders: Mapping[Host, Order], patience: float) -> dict[Host, list[Answer]]:
         """Every host its order, all at the same time."""
         with self._turn:
-            for host, order in orders.items():
-                if host not in self._channels:
-                    self._channels[host] = self._processes.job(host, SendRequests())
-                try:
+            try:
+                for host, order in orders.items():
+                    if host not in self._channels:
+                        self._channels[host] = self._processes.job(host, SendRequests())
                     self._channels[host].send(order)
-                except OSError:
-                    raise SandboxError(f"the sandbox's {host} are gone") from None
-            return {host: self._channels[host].expect(list, patience) for host in orders}
+                return {host: self._channels[host].expect(list, patience) for host in orders}
+            except BaseException as error:
+                # An answer that is still to come would be taken for the next order's.
+                for host in orders:
+                    if channel := self._channels.pop(host, None):
+                        channel.close()
+                if isinstance(error, OSError):
+                    raise SandboxError("the sandbox's clients are gone") from None
+                raise
 
 
 def _in_place(
@@ -125,7 +131,7 @@ class Traffic:
         Raises SandboxError where the sandbox is gone.
         """
         try:
-            self._channel.send("stop")
+            self._channel.send(Stop())
             answers = self._channel.expect(list, self._patience)
         except OSError:
             raise SandboxError("the sandbox's clients are gone") from None

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
 
 from nftlbc.sandbox.channel import Channel, Job, Ready, Refused, channel_pair
 from nftlbc.sandbox.errors import SandboxError, SandboxNotAllowed
@@ -33,6 +35,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._open = ExitStack()
+        self._lock = Lock()
+        self._jobs: set[Channel] = set()
         self._doors: dict[Host, Channel] = {}
         self.pids: dict[Host, int] = {}
         try:
@@ -44,7 +48,8 @@ class Processes:
     def job(self, host: Host, job: Job) -> Channel:
         """Have a job done in a namespace; the channel to it, closed at the latest by `close`."""
         ours, theirs = channel_pair()
-        self._open.callback(ours.close)
+        with self._lock:
+            self._jobs = {channel for channel in self._jobs if channel.is_open} | {ours}
         try:
             self._doors[host].pass_on(theirs)
             ours.send(job)
@@ -56,9 +61,13 @@ class Processes:
 
     def close(self) -> None:
         """End every process; returns when the last is gone."""
+        for channel in self._jobs:
+            channel.close()
         self._open.close()
 
     def _start(self) -> None:
+        # An anonymous file: what Python says when a process of ours fails badly.
+        errors = self._open.enter_context(TemporaryFile())  # noqa: SIM115
         control, control_end = channel_pair()
         ends = [control_end]
         for host in HOSTS:
@@ -79,7 +88,7 @@ class Processes:
                 pass_fds=[end.fileno() for end in ends],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=errors,
                 # Ctrl-C is for the parent, which then ends this.
                 start_new_session=True,
                 env={**os.environ, "PATH": search_path()},
@@ -88,8 +97,15 @@ class Processes:
             for end in ends:
                 end.close()
         self._open.callback(_end, holder, control)
-        for host in HOSTS:
-            self.pids[host] = self._ready(host, control)
+        try:
+            for host in HOSTS:
+                self.pids[host] = self._ready(host, control)
+        except SandboxError as error:
+            errors.seek(0)
+            said = errors.read().decode("utf-8", "replace").strip()
+            if not said:
+                raise
+            raise SandboxError(said.splitlines()[-1]) from error
 
     def _ready(self, host: Host, control: Channel) -> int:
         """The keeper's process number, as processes in the sandbox count."""
@@ -98,14 +114,16 @@ class Processes:
         except EOFError:
             message = control.expect(Refused, _START)
         if isinstance(message, Refused):
-            root = os.geteuid() == 0
-            raise SandboxNotAllowed(explain_refusal(message.number, root=root))
+            raise SandboxNotAllowed(explain_refusal(message.number))
         if not isinstance(message, Ready):
             raise SandboxError(f"a keeper said {message!r}")
         return message.pid
 
 
 def _end(holder: "subprocess.Popen[bytes]", control: Channel) -> None:
+    # Said, not only done by closing: a process forked meanwhile may have the socket too.
+    with suppress(OSError):
+        control.send("end")
     control.close()
     try:
         holder.wait(_END)

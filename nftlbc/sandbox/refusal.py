@@ -1,24 +1,28 @@
 """Why this system allows no namespaces, and what to run so that it does."""
 
 import errno
+import os
 from pathlib import Path
 
 _LIMITS = ("max_user_namespaces", "max_pid_namespaces", "max_net_namespaces")
 
 
-def explain_refusal(number: int, *, root: bool, proc: Path = Path("/proc")) -> str:
-    """A sentence on what refused, and one on what to run.
+def explain_refusal(number: int, *, root: bool | None = None, proc: Path = Path("/proc")) -> str:
+    """What refused, and what to run.
 
     number: the errno of the refused call.
-    root: whether the caller is root, for whom the limits of ordinary users do not count.
+    root: whether the caller is root, for whom the limits of ordinary users do not count;
+        None: find out.
     """
+    if root is None:
+        root = os.geteuid() == 0
     remedy = (
         _limit(number, proc)
         or (None if root else _for_users(proc))
         or _read_only(number, root)
         or _kernel(number)
         or _container(root, proc)
-        or "run it as root"
+        or ("root lacks CAP_SYS_ADMIN here" if root else "run it as root")
     )
     name = errno.errorcode.get(number, str(number))
     return f"this system allows no network namespaces here ({name}): {remedy}"
@@ -60,7 +64,9 @@ def _read_only(number: int, root: bool) -> str | None:
 
 def _kernel(number: int) -> str | None:
     if number in (errno.EINVAL, errno.ENOSYS):
-        return "the kernel lacks CONFIG_USER_NS, CONFIG_PID_NS or CONFIG_NET_NS"
+        return (
+            "the kernel is older than 5.3, or lacks CONFIG_USER_NS, CONFIG_PID_NS or CONFIG_NET_NS"
+        )
     return None
 
 

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from ipaddress import ip_address
 from types import TracebackType
 
 from nftlbc.sandbox.command import Command, RunCommand
@@ -25,6 +26,9 @@ class Sandbox:
     Nothing of the machine's own network is read or changed, and nothing is left behind,
     however the process ends. No root needed; as root, nft's transactions may be larger
     (elsewhere about 150 KB of script).
+
+    All backends share one host, and reach each other without the balancer, as in one
+    subnet: a backend that asks its own farm hears nothing unless the farm masquerades.
 
     layout: which addresses and ports there shall be.
     nft: the command, or the command and its first arguments.
@@ -153,8 +157,9 @@ class Sandbox:
     ) -> list[Answer]:
         """Say a word on each held connection, on all at once.
 
-        An answer tells who repeated it; "reset" that the connection has been reset, and is
-        held no more; "silent" that nothing came, and it is still held.
+        An answer tells who repeated it; "silent" is that nothing came. A TCP connection with
+        any other outcome, such as "reset", is held no more; a UDP flow always is.
+        Raises ValueError for answers that hold no connection.
         """
         if not text or text != text.strip() or "\n" in text:
             raise ValueError("a word without spaces or newlines around it, please")
@@ -175,17 +180,25 @@ class Sandbox:
 
         outcome: what its clients see: "refused" (RST, port unreachable), "unreachable"
             (host unreachable) or "silent" (nothing). Open connections see it as well.
+        Raises ValueError for what is no backend of the layout.
         """
-        self._outages[address, port] = outcome
+        self._outages[self._backend(address), port] = outcome
         self._load_outages()
 
     def start_servers(self, address: str, port: int | None = None) -> None:
         """Take back `stop_servers` of the same address and port; without a port, all of
         the address's."""
+        backend = self._backend(address)
         for place in tuple(self._outages):
-            if place[0] == address and port in (None, place[1]):
+            if place[0] == backend and port in (None, place[1]):
                 del self._outages[place]
         self._load_outages()
+
+    def _backend(self, address: str) -> str:
+        backend = ip_address(address)
+        if backend not in self.layout.server_addresses:
+            raise ValueError(f"{address} is no backend of the layout")
+        return str(backend)
 
     def _load_outages(self) -> None:
         script = outage_script(self._outages)

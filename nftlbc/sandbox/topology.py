@@ -43,10 +43,6 @@ class Topology:
             values = {"net/ipv4/ip_forward": "1", **values}
             if 6 in self.plans:
                 values["net/ipv6/conf/all/forwarding"] = "1"
-        if host == "servers":
-            # A backend's own connection to its farm comes back from the balancer with a
-            # source that is local here: a martian, were this not set.
-            values["net/ipv4/conf/all/accept_local"] = "1"
         if host != "balancer" and 6 in self.plans:
             # bind() to an IPv6 address that only an AnyIP route makes local.
             values["net/ipv6/ip_nonlocal_bind"] = "1"
@@ -143,7 +139,7 @@ _SETTINGS_4 = {
     "net/ipv4/conf/default/send_redirects": "0",
     "net/ipv4/conf/all/accept_redirects": "0",
     "net/ipv4/conf/default/accept_redirects": "0",
-    # connect() uses every other port of these: 32 000 connections from one address.
+    # For commands that are run here; the sandbox's own requests choose their ports.
     "net/ipv4/ip_local_port_range": "1024 65535",
 }
 

@@ -51,7 +51,11 @@ class Member:
     takes_new: bool
     """False: its slots are others' for the time being."""
     backup: bool = False
-    """It owns no slots; while it takes new clients it shares those of owners that don't."""
+    """It owns no slots; while it takes new clients it shares those of owners that don't.
+
+    Of these it gets more than its weight's part, having no others: beside one survivor of three
+    like it, 5/12 of all slots, where equal shares would be 1/2 and move the survivor's clients.
+    """
 
 
 class _Thrower(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Sequence
 
-from nftlbc.farms import Backend
+from nftlbc.farms import Backend, Milliseconds
 from nftlbc.table.pool import Pool, shares
 
 _MOST = 6
@@ -18,25 +19,37 @@ def farm(pool: Pool, order: Sequence[int]) -> tuple[str, ...]:
     how = [str(it.balance)]
     if it.persistence is not None:
         keys = ", ".join(map(str, it.persistence.keys))
-        how.append(f"persist {keys} for {it.persistence.timeout / 1000:g}s")
+        how.append(f"persist {keys} for {seconds(it.persistence.timeout)}")
     how.append(" ".join([it.forward.kind, *it.forward.addresses]))
     if it.hairpin:
         how.append("hairpin")
-    got = shares(tuple(order))
+    got = _counted(tuple(order))
     backends = [
-        f"{each.name} {_share(pool, number, each, got)}"
-        for number, each in enumerate(pool.backends)
+        f"{each.name} {got.get(number) or _why_none(pool, each)}"
+        for number, each in enumerate(pool.backends[:_MOST])
     ]
+    if len(pool.backends) > _MOST:
+        backends.append(f"and {len(pool.backends) - _MOST} more")
     return (
         f"farm {it.name}, IPv{pool.family}: {_some(listeners)}",
         f"    {'; '.join(how)}",
-        f"    {_some(backends)}",
+        f"    {', '.join(backends)}",
     )
 
 
-def _share(pool: Pool, number: int, backend: Backend, got: dict[int, object]) -> str:
-    if number in got:
-        return f"{float(got[number]) * 100:.1f}%"  # type: ignore[arg-type]
+def seconds(milliseconds: Milliseconds) -> str:
+    """``300s``, ``0.25s``: every time has a text of its own, without a sign or an exponent."""
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{whole}.{rest:03}".rstrip("0") + "s" if rest else f"{whole}s"
+
+
+@functools.lru_cache(maxsize=1024)
+def _counted(order: tuple[int, ...]) -> dict[int, str]:
+    """The share of each that has slots, as text."""
+    return {number: f"{float(share) * 100:.1f}%" for number, share in shares(order).items()}
+
+
+def _why_none(pool: Pool, backend: Backend) -> str:
     if backend.state != "up":
         return backend.state
     if backend.backup and not pool.degraded:
@@ -44,8 +57,7 @@ def _share(pool: Pool, number: int, backend: Backend, got: dict[int, object]) ->
     return "weight 0" if backend.weight == 0 else "0%"
 
 
-def _some(texts: Iterable[str]) -> str:
-    texts = list(texts)
+def _some(texts: Sequence[str]) -> str:
     if len(texts) <= _MOST:
         return ", ".join(texts)
     return f"{', '.join(texts[:_MOST])} and {len(texts) - _MOST} more"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
 from nftlbc.table import about, ways
+from nftlbc.table.about import seconds
 from nftlbc.table.model import (
     OURS,
     REPLACE_SOURCE,
@@ -67,9 +68,9 @@ def build(farms: Sequence[Farm]) -> Table:
         elements.add(pool, marks, number)
         if order:
             start = starts[pool.farm.name, pool.family]
-            elements.slots[_section(pool)] = {
-                start + slot: marks[owner] for slot, owner in enumerate(order)
-            }
+            # A farm of two families has two ranges.
+            section = elements.slots.setdefault(pool.farm.name, {})
+            section.update((start + slot, marks[owner]) for slot, owner in enumerate(order))
     names = elements.names()
     program = _Program(names)
     for pool, order in zip(pools, orders, strict=True):
@@ -81,10 +82,6 @@ def build(farms: Sequence[Farm]) -> Table:
         shared.append(ways.pick(names[4]))
     chains = [*shared, *program.shared.values(), *program.farms, *_base_chains(elements, program)]
     return Table((*elements.maps(), *program.sticky.values()), tuple(chains))
-
-
-def _section(pool: Pool) -> str:
-    return pool.farm.name
 
 
 @dataclass
@@ -219,13 +216,19 @@ class _Program:
         self._known: set[Way | Memory] = set()
 
     def add(self, pool: Pool, order: Sequence[int], start: int, number: int) -> None:
+        # With nobody alive there is no way at all, and no map that it could look into.
+        rules = self._rules(pool, order, start, number) if pool.live else [(Goto("refuse"),)]
+        lines = about.farm(pool, order)
+        self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines))
+
+    def _rules(self, pool: Pool, order: Sequence[int], start: int, number: int) -> list[Rule]:
         way = _way_of(pool)
         self._need(way)
-        serve = Goto(f"serve{way.name}" if pool.live else "refuse")
+        serve = Goto(f"serve{way.name}")
         memory = self._memory(pool, way, number)
         announced = SetPriority(number)
         rules: list[Rule] = []
-        if memory is not None and pool.live:
+        if memory is not None:
             rules.append((announced, Jump(f"stick{memory.label}")))
             serve = Goto(f"learn{memory.label}")
         if order:
@@ -235,8 +238,7 @@ class _Program:
             rules.append((serve,))
         else:
             rules.append((Goto("refuse"),))
-        lines = about.farm(pool, order)
-        self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines))
+        return rules
 
     def _need(self, need: Way | Memory) -> None:
         if need in self._known:
@@ -260,9 +262,8 @@ class _Program:
         size = persistence.size or SHARED_STICKY_SIZE
         alone = persistence.size is not None or hashed is not None
         name = f"sticky{family}_{fields}_{size}" + (f"_{pool.farm.name}" if alone else "")
-        seconds = f"{persistence.timeout / 1000:g}s"
-        prefixes = "".join(f"-{field.prefix}" for field in key if field.prefix is not None)
-        label = f"{way.name}_{fields}{prefixes}_{seconds}"
+        cut = ways.sticky_name(persistence.keys, family)
+        label = f"{way.name}_{cut}_{seconds(persistence.timeout)}"
         if alone:
             label += f"_{pool.farm.name}"
         memory = Memory(

@@ -20,9 +20,8 @@ class Pool:
     degraded: bool
     """Fewer than the quorum take new clients, not counting the backups."""
 
-    @property
-    def live(self) -> tuple[Backend, ...]:
-        return tuple(backend for backend in self.backends if backend.live)
+    live: tuple[Backend, ...]
+    """Whose known clients are delivered to them."""
 
 
 def pool_of(farm: Farm, family: Family) -> Pool:
@@ -31,11 +30,16 @@ def pool_of(farm: Farm, family: Family) -> Pool:
     Below the quorum the backups join the living ones; at it they take nobody new.
     """
     backends = farm.pool(family)
-    takers = tuple(n for n, each in enumerate(backends) if each.takes_new and not each.backup)
+    takers = tuple(
+        n
+        for n, each in enumerate(backends)
+        if each.state == "up" and each.weight and not each.backup
+    )
     degraded = len(takers) < farm.quorum
     if degraded:
         takers = tuple(n for n, each in enumerate(backends) if each.takes_new)
-    return Pool(farm, family, backends, takers, degraded)
+    live = tuple(each for each in backends if each.state != "down")
+    return Pool(farm, family, backends, takers, degraded, live)
 
 
 def slots_of(pool: Pool) -> tuple[int, ...]:
@@ -56,14 +60,10 @@ def slots_of(pool: Pool) -> tuple[int, ...]:
 
 
 def _members(pool: Pool) -> tuple[Member, ...]:
-    """Backups are members only while they serve, so that they own no slot otherwise."""
+    """Backups own no slot: while they serve they share those of owners that take nobody new."""
     takers = set(pool.takers)
     return tuple(
-        Member(
-            f"{each.address} {each.port or 0}",
-            each.weight if not each.backup or number in takers else 0,
-            number in takers,
-        )
+        Member(f"{each.address} {each.port or 0}", each.weight, number in takers, each.backup)
         for number, each in enumerate(pool.backends)
     )
 

@@ -116,10 +116,15 @@ def fields(keys: tuple[Key, ...], family: Family) -> Fields:
     return tuple(Field(names[key.field], key.bits(family)) for key in ordered)
 
 
-def sticky_name(keys: tuple[Key, ...]) -> str:
-    """The keys as they stand in the names of sticky maps and of their chains."""
-    fields = {key.field for key in keys}
-    return ".".join(field for field in reversed(_KEY_ORDER) if field in fields)
+def sticky_name(keys: tuple[Key, ...], family: Family | None = None) -> str:
+    """The keys as they stand in the name of a sticky map, whatever they are cut to; with a
+    family, in those of its chains, which do the cutting: ``source-ip-24.destination-port``."""
+    cut = {key.field: key.bits(family) if family else None for key in keys}
+    return ".".join(
+        field if cut[field] is None else f"{field}-{cut[field]}"
+        for field in reversed(_KEY_ORDER)
+        if field in cut
+    )
 
 
 def too_long(key: Fields, family: Family) -> bool:

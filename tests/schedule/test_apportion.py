@@ -50,6 +50,7 @@ def test_a_tie_goes_to_the_first() -> None:
 
 def test_a_slot_for_the_lightest_is_paid_for_by_the_heaviest() -> None:
     assert apportion([100, 50, 1, 1, 1], 10) == [5, 2, 1, 1, 1]
+    assert apportion([100, 1, 1, 1, 1, 1], 6) == [1, 1, 1, 1, 1, 1]
 
 
 def test_too_few_slots_go_to_the_heaviest() -> None:

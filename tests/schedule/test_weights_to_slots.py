@@ -24,8 +24,9 @@ def counts(order: tuple[int, ...], backends: int) -> list[int]:
 
 
 def worst_error(order: tuple[int, ...], weights: Weights) -> Fraction:
-    shares = [Fraction(n, len(order)) for n in counts(order, len(weights))]
-    return max(abs(s - Fraction(w, sum(weights))) for s, w in zip(shares, weights, strict=True))
+    total, turns = sum(weights), len(order)
+    found = zip(counts(order, len(weights)), weights, strict=True)
+    return Fraction(max(abs(n * total - w * turns) for n, w in found), total * turns)
 
 
 def longest_run(order: tuple[int, ...], index: int) -> int:

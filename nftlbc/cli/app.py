@@ -40,7 +40,7 @@ def _commands() -> None:
     """Each module adds its commands; what they need beyond typer they import when they run."""
     from nftlbc.cli import apply, compile, convert, explain, try_
 
-    for module in (compile, apply, try_, explain, convert):
+    for module in (compile, try_, explain, apply, convert):
         module.add_to(app)
 
 

@@ -1,0 +1,1 @@
+"""What nftlbc's promises of speed are held against: ``python -m benchmarks``."""

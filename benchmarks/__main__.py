@@ -1,0 +1,107 @@
+"""``python -m benchmarks [--quick]``: start-up, compiling and loading, as a table.
+
+Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
+root (a network namespace is made for each load and nothing of the machine's own is touched).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import commands, farms
+
+NFTLBC = [sys.executable, "-m", "nftlbc"]
+EMPTY = """
+from typing import Annotated
+import typer
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+def version(wanted: bool) -> None:
+    if wanted:
+        print("empty 0")
+        raise typer.Exit
+@app.callback()
+def empty(version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False) -> None: ...
+@app.command()
+def nothing() -> None: ...
+app()
+"""
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv[1:]
+    runs = 3 if quick else 7
+    sizes = (100, 1000) if quick else (100, 1000, 10_000)
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, kernel {platform.release()}")
+    with tempfile.TemporaryDirectory() as folder:
+        for line in _all(Path(folder), sizes, runs):
+            print(line, flush=True)
+
+
+def _all(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
+    yield from _starts(folder, runs)
+    yield from _compiles(folder, sizes, runs)
+    if os.geteuid() == 0:
+        yield from _loads(folder, sizes, runs)
+    else:
+        yield "loading: not run (needs root)"
+
+
+def _spread(ratio: tuple[float, float, float]) -> str:
+    return f"{ratio[1]:.2f} ({ratio[0]:.2f} to {ratio[2]:.2f})"
+
+
+def _starts(folder: Path, runs: int) -> Iterator[str]:
+    empty, small = folder / "empty.py", folder / "small.lb"
+    empty.write_text(EMPTY)
+    small.write_text(farms.text(4))
+    nothing, version, compiled = commands.in_turn(
+        [
+            [sys.executable, str(empty), "--version"],
+            [*NFTLBC, "--version"],
+            [*NFTLBC, "compile", str(small)],
+        ],
+        3 * runs,
+    )
+    yield f"--version / an empty typer program: {_spread(commands.ratio(version, nothing))}"
+    more = commands.median(compiled).wall - commands.median(version).wall
+    yield f"compile of 4 farms takes {more:.3f} s more than --version"
+
+
+def _compiles(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
+    found: dict[int, commands.Run] = {}
+    start = commands.median([commands.once([*NFTLBC, "--version"]) for _ in range(runs)])
+    for size in sizes:
+        file, script = folder / f"{size}.lb", folder / f"{size}.nft"
+        file.write_text(farms.text(size))
+        command = [*NFTLBC, "compile", str(file), "-o", str(script)]
+        found[size] = commands.median(commands.in_turn([command], min(runs, 5))[0])
+        run = found[size]
+        each = (run.cpu - start.cpu) / size * 1e6
+        yield (
+            f"compile of {size} farms of {farms.BACKENDS}: {run.wall:.2f} s, "
+            f"{run.memory >> 20} MiB, {each:.0f} us a farm beyond the start"
+        )
+
+
+def _loads(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
+    for size in sizes:
+        lean, ours = folder / f"{size}-lean.nft", folder / f"{size}.nft"
+        lean.write_text(farms.leanest(size))
+        least, own = commands.in_turn(
+            [["unshare", "--net", "nft", "-f", str(file)] for file in (lean, ours)], runs
+        )
+        yield (
+            f"nft -f of {size} farms / the leanest script: {_spread(commands.ratio(own, least))}, "
+            f"{commands.median(own).wall:.2f} s"
+        )
+    version = subprocess.run(["nft", "--version"], capture_output=True, text=True, check=True)
+    yield version.stdout.strip()
+
+
+main()
