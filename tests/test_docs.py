@@ -18,6 +18,7 @@ each with the path in front of it.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +27,16 @@ import pytest
 
 from nftlbc import farms, pipeline
 from nftlbc.diagnostics import Diagnostic, draw, has_errors, located, ordered, position
+from nftlbc.language import settings
+from nftlbc.language.backend import HEAVIEST
 from nftlbc.language.check import COMMON, KINDS, REQUIRED
+from nftlbc.language.farm import MOST_LISTENERS
 from nftlbc.language.lexicon import lexicon
 from nftlbc.language.syntax import BLOCKS, PLAIN
+from nftlbc.rules.backends import MOST_BACKENDS
+from nftlbc.schedule import round_robin
+from nftlbc.table.build import SHARED_STICKY_SIZE
+from nftlbc.table.model import OURS, REPLACE_SOURCE
 
 ROOT = Path(__file__).parents[1]
 LANGUAGE = ROOT / "docs" / "language.md"
@@ -89,7 +97,9 @@ def of_kind(*kinds: str) -> list[Block]:
 
 
 def cases() -> list[Case]:
-    return [case for block in of_kind("mistake", "mistake-file", "mistake-json") for case in cut(block)]
+    return [
+        case for block in of_kind("mistake", "mistake-file", "mistake-json") for case in cut(block)
+    ]
 
 
 def cut(block: Block) -> list[Case]:
@@ -166,8 +176,8 @@ def test_an_example_is_right(block: Block, folder: Path) -> None:
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_a_mistake_is_told_as_it_is_quoted(case: Case, folder: Path) -> None:
     text, before = whole(case.text) if case.block.kind == "mistake" else (case.text, 0)
-    json = case.block.kind == "mistake-json"
-    _, diagnostics = read(text, "farms.json" if json else "farms.lb")
+    form = "json" if case.block.kind == "mistake-json" else "lb"
+    _, diagnostics = read(text, f"farms.{form}")
     found = [told(diagnostic, before) for diagnostic in diagnostics]
     assert case.told, "a case without a mistake"
     assert found == case.told, draw(diagnostics)
@@ -179,6 +189,35 @@ def test_a_mistake_is_printed_as_it_is_shown(block: Block, folder: Path) -> None
     (case,) = cut(max((each for each in before if each.line < block.line), key=lambda b: b.line))
     _, diagnostics = read(case.text)
     assert draw(diagnostics) == block.text
+
+
+def json_rows() -> list[tuple[str, str, str]]:
+    """The table of the JSON form: a statement, where it stands, its member."""
+    text = sections(LANGUAGE, 2)["The JSON form"]
+    return re.findall(r"^\| `([^`]+)`( in a check)? \| `([^`]+)` \|$", text, re.MULTILINE)
+
+
+def test_the_forms_of_a_statement_say_the_same(folder: Path) -> None:
+    rows = json_rows()
+    assert rows
+    around = {
+        "name": "example",
+        "listen": [{"address": "203.0.113.10", "protocol": "tcp", "port": 80}],
+        "backends": [{"name": "app1", "address": "10.0.0.11"}],
+    }
+    for statement, in_check, member in rows:
+        value = json.loads(f"{{{member}}}")
+        if in_check:
+            kind = next(kind for kind, has in KINDS.items() if statement.split()[0] in has)
+            statement = f"check {kind} {{ {statement} }}"
+            value = {"check": {"kind": kind, **value}}
+        lines = ("farm example {", LISTENER, "backend app1 10.0.0.11", statement, "}", "")
+        expected, diagnostics = read("\n".join(lines))
+        assert not has_errors(diagnostics), draw(diagnostics)
+        document = {"farms": [{**around, **value}]}
+        found, diagnostics = read(json.dumps(document), "farms.json")
+        assert not has_errors(diagnostics), draw(diagnostics)
+        assert found == expected
 
 
 def test_the_forms_of_the_same_file_say_the_same(folder: Path) -> None:
@@ -195,12 +234,14 @@ def test_the_reference_has_every_keyword(word: str) -> None:
 
 def sections(document: Path, level: int) -> dict[str, str]:
     """From a heading of this level to the text below it, up to the next of its level or above."""
-    text = re.sub(r"^```.*?^```$", lambda m: m[0].replace("\n#", "\n "), document.read_text("utf-8"),
-                  flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```$",
+        lambda m: m[0].replace("\n#", "\n "),
+        document.read_text("utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
     parts = re.split(rf"^(#{{1,{level}}}) (.+)\n", text, flags=re.MULTILINE)
-    return {
-        parts[n + 1]: parts[n + 2] for n in range(1, len(parts), 3) if len(parts[n]) == level
-    }
+    return {parts[n + 1]: parts[n + 2] for n in range(1, len(parts), 3) if len(parts[n]) == level}
 
 
 @pytest.mark.parametrize("word", [*BLOCKS, *PLAIN])
@@ -245,8 +286,10 @@ def test_the_reference_has_every_check_and_its_options(kind: str) -> None:
 
 
 def test_the_reference_has_the_defaults_of_the_model() -> None:
-    found = {word: text.partition("**Default.**")[2].partition("\n\n")[0]
-             for word, text in sections(LANGUAGE, 3).items()}
+    found = {
+        word: text.partition("**Default.**")[2].partition("\n\n")[0]
+        for word, text in sections(LANGUAGE, 3).items()
+    }
     farm = farms.Farm("example", (), ())
     assert f"`{farm.forward.kind}`" in found["forward"]
     assert f"`{farm.balance.scheduler}`" in found["balance"]
@@ -255,6 +298,29 @@ def test_the_reference_has_the_defaults_of_the_model() -> None:
     assert f"`quorum {farm.quorum}`" in found["quorum"]
     assert f"`on-down {farm.on_down}`" in found["on-down"]
     assert f"`when-all-down {farm.when_all_down}`" in found["when-all-down"]
+
+
+def test_the_reference_has_the_limits_of_the_program() -> None:
+    found = sections(LANGUAGE, 3)
+
+    def spaced(number: int) -> str:
+        return f"{number:,}".replace(",", " ")
+
+    assert f"0 to {HEAVIEST}" in found["backend"]
+    assert f"at most {spaced(MOST_BACKENDS)} backends" in found["backend"]
+    assert f"a prime from 2 to {settings.MOST_SLOTS}" in found["balance"]
+    assert f"reduced sums of {spaced(round_robin.PRECISION)}:" in found["balance"]
+    assert f"at most {spaced(round_robin.MOST_SLOTS)}, " in found["balance"]
+    assert f"a map of {spaced(SHARED_STICKY_SIZE)} entries" in found["persist"]
+    assert f"1 to {spaced(settings.LARGEST_STICKY)}" in found["persist"]
+    assert f"at most {spaced(MOST_LISTENERS)}" in found["listen"]
+    assert OURS == 1 << 31 and REPLACE_SOURCE == 1 << 30
+    marks = sections(LANGUAGE, 2)["The marks on connections"]
+    assert re.findall(r"^\| (\S+(?: to \S+)?) \|", marks, re.MULTILINE)[1:] == [
+        "31",
+        "30",
+        "29 to 0",
+    ]
 
 
 def anchors(document: Path) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from nftlbc.diagnostics import Also, did_you_mean, in_words
+from nftlbc.diagnostics import Also, did_you_mean, in_words, near
 from nftlbc.farms import Check, CheckValue
 from nftlbc.language import values
 from nftlbc.language.shapes import BLOCKS, MISTAKE, PLAIN, TOP, Statement
@@ -34,8 +34,8 @@ class Option(NamedTuple):
 def _one(context: Context, name: str, found: list[Item], place: Place, what: str) -> Item | None:
     if len(found) == 1:
         return found[0]
-    count = "nothing" if not found else f"{len(found)} values"
-    context.error(f"{name} takes {what}, and here is {count}", place)
+    count = "is nothing" if not found else f"are {len(found)} values"
+    context.error(f"{name} takes {what}, and here {count}", place)
     return None
 
 
@@ -112,7 +112,11 @@ def _statuses(context: Context, name: str, found: list[Item], place: Place) -> C
         parts = item.text.split("-") if item.kind in ("INT", "RANGE") else []
         first, last = (int(parts[0][:9]), int(parts[-1][:9])) if parts else (0, 0)
         if not 100 <= first <= last <= 599:
-            context.wrong(item, f"{item.text!r} is not an HTTP status from 100 to 599", "200-299")
+            context.wrong(
+                item,
+                f"{item.text!r} is not an HTTP status from 100 to 599",
+                "as in: expect 200-299, 404",
+            )
         else:
             ranges.append((first, last))
     if not found:
@@ -256,10 +260,10 @@ def _read_option(
             help = f"{name} belongs to the farm: is the }} of this check missing?"
         context.error(f"check {kind} has no option {name!r}", at, help)
         return False
-    if name in places and not option.many:
+    again = name in places and not option.many
+    if again:
         context.error(f"{name} is given twice", place, None, Also("first here", places[name]))
-        return False
-    places[name] = place
+    places.setdefault(name, place)
     listed = values.items(context, statement, arguments)
     if arguments and not listed:
         return False
@@ -267,7 +271,7 @@ def _read_option(
         value = _word(context, name, option, listed, place)
     else:
         value = FORMS[option.form](context, name, listed, place)
-    if value is not None:
+    if value is not None and not again:
         found[name] = (*found.get(name, ()), value) if option.many else value
     return value is not None
 
@@ -279,7 +283,9 @@ def _word(
     if item is None:
         return None
     if item.text not in option.choices:
-        help = did_you_mean(item.text, option.choices)
+        meant = near(item.text.strip('"'), [choice.lower() for choice in option.choices])
+        written = [choice for choice in option.choices if choice.lower() == meant]
+        help = f"did you mean {written[0]}?" if written else None
         context.wrong(item, f"{name} is {in_words(option.choices)}, not {item.text!r}", help)
         return None
     return item.text

@@ -39,8 +39,11 @@ class Body:
     def place(self, part: str) -> Place:
         """Where a statement is, by its keyword; ``KEYWORD WORD``: one word of it, if it is there.
 
-        A statement that is not written has the place of the farm's name.
+        ``check N`` is a check by its number. A statement that is not written has the place of the
+        farm's name.
         """
+        if part in self.places:
+            return self.places[part]
         keyword, _, word = part.partition(" ")
         place = self.places.get(keyword) or self.places["name"]
         if word:
@@ -69,6 +72,7 @@ def read_body(context: Context, statement: Statement) -> Body:
             if check is None:
                 body.mistaken.add("check")
             else:
+                body.places[f"check {len(body.checks)}"] = each.place()
                 body.checks.append(check)
             body.places.setdefault("check", each.place())
         elif rule == MISTAKE:
@@ -83,6 +87,7 @@ def _read_setting(context: Context, statement: Statement, body: Body) -> None:
     if keyword in body.places:
         first = Also("first here", body.places[keyword])
         context.error(f"{keyword} is given twice", statement.place(), None, first)
+        reader(context, statement)  # what else is wrong with it
         return
     body.places[keyword] = statement.place()
     value = reader(context, statement)

@@ -166,7 +166,10 @@ def _twice(context: Context, file: File, first: File) -> None:
     if first in above:
         between = [each.name for each in reversed(above[: above.index(first)])]
         way = f" by way of {' and '.join(between)}" if between else ""
-        context.error(f"{first.name} includes itself{way}", file.included, "take this include away")
+        help = "take this include away"
+        if file.included and re.search(r"[*?\[]", file.included.source.tokens[file.included.last]):
+            help = "the pattern matches this file too"
+        context.error(f"{first.name} includes itself{way}", file.included, help)
         return
     also = Also("first here", first.included) if first.included else None
     help = "what a file defines is known in all files: include it once"

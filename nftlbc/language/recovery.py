@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LISTED = re.compile(r"[^\n;{}]*\{[^{}\n]*\}[^\n;{}]*")
 """Something with a list on one line."""
 _TO_BRACE = re.compile(r"[^{}]*")
+_LIST_IN_LIST = re.compile(r"\{[^{};\n]*\{")
 _BRACE_BELOW = re.compile(r"\n+\{")
 
 
@@ -200,12 +201,14 @@ class Recovery:
         parse = self.parse
         end = self._after_list(brace)
         semicolon = parse.kinds.find(";", brace, end)
-        if semicolon >= 0 and "}" in parse.kinds[semicolon:end]:
-            message = "expected ',' or '}', found ';'"
-            self._tell(error(message, parse.place(semicolon), "a list reads { a, b, c }"))
+        inner = _LIST_IN_LIST.match(parse.kinds, brace)
+        if inner:
+            message, place = "a list inside a list", parse.place(inner.end() - 1)
+        elif semicolon >= 0 and "}" in parse.kinds[semicolon:end]:
+            message, place = "expected ',' or '}', found ';'", parse.place(semicolon)
         else:
-            message = "this list is never closed"
-            self._tell(error(message, parse.place(brace), "a list reads { a, b, c }"))
+            message, place = "this list is never closed", parse.place(brace)
+        self._tell(error(message, place, "a list reads { a, b, c }"))
         self._mistake(at, end)
         return end
 

@@ -96,7 +96,7 @@ class _Builder:
 
     def defines(self) -> Schema:
         text = self.object("text", {"text": self.text("a text")}, ["text"])
-        plain = {"title": "a value", "type": ["string", "integer"]}
+        plain = {"title": "a value", "type": ["string", "integer" if self.strict else "number"]}
         found: Schema = {
             "title": "names with their values",
             "type": "object",
@@ -232,7 +232,7 @@ class _Builder:
     def bare(self, title: str, type_: str | list[str], *terminals: str) -> Schema:
         """A value that stands in a farms file as it is."""
         if not self.strict:
-            return {"title": title, "type": ["string", "integer"]}
+            return {"title": title, "type": ["string", "number"]}
         return {"title": title, "type": type_, "pattern": self.pattern(*terminals)}
 
     def number(self, title: str, low: int, high: int, *also: str) -> Schema:
@@ -262,7 +262,7 @@ class _Builder:
         return {"title": title, "type": "string"}
 
     def flag(self) -> Schema:
-        return {"title": "true, or nothing", "const": True}
+        return {"title": "true (or leave it out)", "const": True}
 
     def listed(self, one: Schema, most: int | None = None) -> Schema:
         """One value, or a list of at least one."""
@@ -275,12 +275,17 @@ class _Builder:
         return {"title": title, "if": {"type": "array"}, "then": several, "else": one}
 
     def either(self, title: str, scalar: Schema, *objects: Schema) -> Schema:
-        """A scalar, or one of the objects: the first that has its first required member."""
+        """A scalar, or one of the objects."""
         if self.strict:
             return {"title": title, "anyOf": [scalar, *objects]}
-        then = objects[-1]
-        for each in objects[-2::-1]:
-            then = {"if": {"required": each["required"][:1]}, "then": each, "else": then}
+        then = dict(objects[0])
+        if len(objects) > 1:
+            # Which of them is meant, the grammar tells.
+            then["properties"] = {
+                name: member for each in objects for name, member in each["properties"].items()
+            }
+            then["anyOf"] = [{"required": each["required"]} for each in objects]
+            del then["required"]
         other = {**scalar, "title": title}
         return {"title": title, "if": {"type": "object"}, "then": then, "else": other}
 

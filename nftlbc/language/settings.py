@@ -21,6 +21,7 @@ from nftlbc.source import Place
 MOST_SLOTS = 65537
 LARGEST_STICKY = 1 << 22
 LONGEST_SLOW_START = 3_600_000
+_PERSIST = {"for": "a persist time", "size": "a size"}
 Reader = Callable[[Context, Statement], Any]
 """From a statement to the value of the farm's field, or None after a mistake."""
 
@@ -36,24 +37,24 @@ def _forward(context: Context, statement: Statement) -> Forward | None:
     if kind != "snat":
         return Forward(kind)  # type: ignore[arg-type]
     addresses: dict[int, tuple[Address, Place]] = {}
+    before = len(context.diagnostics)
     for item in values.items(context, statement, way.children[2].children):
         address = values.address(context, item, "a source")
         if address is None:
-            return None
+            continue
         family = family_of(address)
         if family in addresses:
             context.error(
                 f"a second IPv{family} address to snat to",
-                item.place,
+                item.used or item.place,
                 "give at most one of each family",
                 Also("the first", addresses[family][1]),
             )
-            return None
-        if values.is_loopback(address):
+        elif values.is_loopback(address):
             context.wrong(item, f"{address} can't be a source: it is a loopback address")
-            return None
-        addresses[family] = address, item.place
-    if not addresses:
+        else:
+            addresses[family] = address, item.used or item.place
+    if not addresses or len(context.diagnostics) > before:
         return None
     return Forward("snat", tuple(address for _, (address, _) in sorted(addresses.items())))
 
@@ -80,27 +81,22 @@ def _persist(context: Context, statement: Statement) -> Persistence | None:
     places: dict[str, Place] = {}
     for option in options:
         word = {"timeout": "for"}.get(option.rule, option.rule)
+        place = statement.place(option)
         if word in places:
-            context.error(
-                f"{word} is given twice",
-                statement.place(option),
-                None,
-                Also("first here", places[word]),
-            )
+            first = Also("first here", places[word])
+            context.error(f"{word} is given twice", place, None, first)
             continue
-        places[word] = statement.place(option)
-        item = values.single(context, statement, option.children[0], word)
+        places[word] = place
+        item = values.single(context, statement, option.children[0], _PERSIST[word])
         if item is None:
-            return None
-        value = (
-            values.duration(context, item, "the time of persist")
-            if word == "for"
-            else values.integer(context, item, "size", 1, LARGEST_STICKY)
-        )
-        if value is None:
-            return None
-        found[option.rule] = value
-    return Persistence(keys, **found) if keys else None
+            found[option.rule] = None
+        elif word == "for":
+            found[option.rule] = values.duration(context, item, _PERSIST[word])
+        else:
+            found[option.rule] = values.integer(context, item, "size", 1, LARGEST_STICKY)
+    if not keys or None in found.values():
+        return None
+    return Persistence(keys, **found)
 
 
 def _quorum(context: Context, statement: Statement) -> int | None:

@@ -121,7 +121,7 @@ class Parse:
             self.body.append(statement)
         else:
             statement = self.recovery.no_header(at, end, shape)
-        if not self.stack:
+        if self.kinds[at] in self.grammar.top_blocks:
             self.recovery.stray = False
         self.push(at, end - 1, BLOCKS[self.source.tokens[at]], statement.body)
 

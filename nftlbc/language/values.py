@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nftlbc.diagnostics import Also, Diagnostic, did_you_mean, error, warning
+from nftlbc.diagnostics import Also, Diagnostic, error, near, warning
 from nftlbc.farms import Address, Key, KeyField, Milliseconds
 from nftlbc.language.syntax import Node, Statement
 from nftlbc.source import Place
@@ -25,6 +25,8 @@ MOST_VALUES = 65_536
 """Of one list, those of its defines counted: they can double with every define."""
 DEEPEST = 100
 """Defines in defines."""
+MOST_GUESSES = 200_000
+"""Comparisons of names that are nowhere with names that are, in search of the one meant."""
 
 
 class Item(NamedTuple):
@@ -65,6 +67,7 @@ class Context:
     """A file could not be read, which has been told; who knows what it defines."""
     unseen: set[tuple[str, int | None]] = field(default_factory=set)
     """Files and lines with a character that nobody sees: what else is wrong there follows."""
+    guesses: int = 0
     depth: int = 0
     """How many defines are being resolved, each in the one before."""
 
@@ -127,9 +130,11 @@ def single(context: Context, statement: Statement, node: Node, what: str) -> Ite
 def _resolve(context: Context, name: str, place: Place) -> tuple[Item, ...]:
     define = context.defines.get(name)
     if define is None:
-        help = did_you_mean(name, context.defines)
-        if help or not context.files_missing:
-            context.error(f"${name} is not defined", place, help or f"write: define {name} = ...")
+        context.guesses += len(context.defines)
+        meant = near(name, context.defines) if context.guesses < MOST_GUESSES else None
+        if meant or not context.files_missing:
+            help = f"did you mean ${meant}?" if meant else f"write: define {name} = ..."
+            context.error(f"${name} is not defined", place, help)
         return ()
     define.used = True
     if define.items is None:
@@ -185,7 +190,9 @@ def port_range(context: Context, item: Item) -> tuple[int, int] | None:
             context.wrong(item, f"port {text[:20]} is not between 1 and 65535")
             return None
     if first > last:
-        context.wrong(item, f"the range {item.text} ends before it begins", f"{last}-{first}?")
+        context.wrong(
+            item, f"the range {item.text} ends before it begins", f"did you mean {last}-{first}?"
+        )
         return None
     return first, last
 
@@ -195,28 +202,20 @@ def duration(
 ) -> Milliseconds | None:
     """A time such as 500ms, 5s, 1m30s, 2h, 1d; never zero."""
     if item.kind != "DURATION":
-        bare = item.kind == "INT"
-        help = f"did you mean {item.text}s?" if bare else "times are 500ms, 5s, 1m30s, 2h or 1d"
-        context.wrong(
-            item,
-            f"{what} is a time, and {item.text!r} has no unit"
-            if bare
-            else f"{what} is a time, not {item.text!r}",
-            help,
-        )
+        if item.kind == "INT":
+            message, help = f"the time {item.text!r} has no unit", f"did you mean {item.text}s?"
+        else:
+            message, help = f"{item.text!r} is not a time", "times are 500ms, 5s, 1m30s, 2h or 1d"
+        context.wrong(item, message, help)
         return None
     parts = re.findall(r"([0-9]+)(ms|[smhd])", item.text)
     value = sum(min(int(number[:15]), 10**15) * _UNITS[unit] for number, unit in parts)
     if value == 0:
-        context.wrong(item, f"{what} of zero")
+        context.wrong(item, f"{what} can't be zero")
         return None
     if value > high:
-        context.wrong(
-            item,
-            f"{what} {item.text[:30]} is longer than {high // _UNITS['d']} days"
-            if high == LONGEST
-            else f"{what} {item.text[:30]} is too long",
-        )
+        most = f"{high // _UNITS['d']}d" if high >= _UNITS["d"] else f"{high // _UNITS['m']}m"
+        context.wrong(item, f"{what} of {item.text[:30]} is longer than {most}")
         return None
     return value
 
@@ -285,7 +284,7 @@ def address(context: Context, item: Item, what: str) -> Address | None:
         context.wrong(
             item,
             f"{item.text} is a prefix, and {what} is one address",
-            f"did you mean {item.text.split('/')[0]}?",
+            "write it without the / and what follows",
         )
         return None
     parsed = _parsed(item.text) if item.kind in ("IPV4", "IPV6") else None
@@ -306,9 +305,18 @@ def _address_help(item: Item) -> str | None:
         if big:
             return f"{big[0]} is above 255"
         return "a part with a leading zero is ambiguous: write it without"
-    if item.kind == "NAME":
-        return "names are not looked up: write the address"
-    return None
+    text = item.text.strip('"')
+    with_port = re.fullmatch(r"(?:\[(.+)\]|([0-9.]+))(?::([0-9]+))?", text)
+    if with_port and _parsed(with_port[1] or with_port[2] or ""):
+        port = f" and behind it: port {with_port[3]}" if with_port[3] else ""
+        return f"write {with_port[1] or with_port[2]}{port}"
+    if text != item.text:
+        return "write it without the quotes" if _parsed(text) else None
+    if re.fullmatch(r"[0-9.]+", text):
+        return "an IPv4 address is four numbers from 0 to 255"
+    if ":" in text:
+        return "an IPv6 address is at most eight groups of four digits, with one :: at most"
+    return "names are not looked up: write the address" if text[:1] != "$" else None
 
 
 def is_loopback(text: Address) -> bool:
@@ -318,14 +326,17 @@ def is_loopback(text: Address) -> bool:
 def string(context: Context, item: Item, what: str) -> str | None:
     """The text of a string, its escapes (\\" \\\\ \\n \\r \\t \\xHH) undone."""
     if item.kind != "STRING":
-        context.wrong(item, f'{what} is a "string", not {item.text!r}', f'write "{item.text}"')
+        bare = item.text.strip("'“”„")
+        context.wrong(item, f'{what} is a "string", not {item.text!r}', f'write "{bare}"')
         return None
 
     def unescaped(match: re.Match[str]) -> str:
         escape = match.group(1)
         if escape[0] == "x" and len(escape) == 3:
             return chr(int(escape[1:], 16))
-        if escape not in _ESCAPES:
+        if escape == "x":
+            context.wrong(item, r"\x takes two hexadecimal digits", r"as in \x0a")
+        elif escape not in _ESCAPES:
             context.wrong(item, f"\\{escape} is no escape", r"there are \" \\ \n \r \t and \xHH")
         return _ESCAPES.get(escape, "")
 
@@ -360,8 +371,9 @@ def keys(context: Context, statement: Statement, node: Node) -> tuple[Key, ...]:
         if key is None:
             continue
         if key.field in found:
-            also = Also("first here", found[key.field][1].place)
-            context.error(f"{key.field} is given twice", item.place, None, also)
+            first = found[key.field][1]
+            also = Also("first here", first.used or first.place)
+            context.error(f"{key.field} is given twice", item.used or item.place, None, also)
         else:
             found[key.field] = key, item
     return tuple(key for key, _ in found.values())

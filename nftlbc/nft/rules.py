@@ -115,8 +115,7 @@ def _verdict_map(statement: VerdictMap) -> str:
 
 
 def _remember(statement: Remember) -> str:
-    seconds, odd = divmod(statement.timeout, 1000)
-    timeout = f"{statement.timeout:d}ms" if odd else f"{seconds:d}s"
+    timeout = words.time(statement.timeout)
     key = key_text(statement.key)
     return f"update @{words.name(statement.map)} {{ {key} timeout {timeout} : ct mark }}"
 

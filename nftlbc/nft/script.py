@@ -65,6 +65,8 @@ def _declaration(each: Map) -> str:
     parts = [each.key if each.data is None else f"{each.key} : {each.data}"]
     if each.flags:
         parts.append(f"flags {','.join(map(words.name, each.flags))}")
+    if each.timeout is not None:
+        parts.append(f"timeout {words.time(each.timeout)}")
     if each.size is not None:
         parts.append(f"size {each.size:d}")
     if each.counter:

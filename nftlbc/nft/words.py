@@ -39,6 +39,12 @@ def mark(number: int) -> str:
     return f"0x{number:08x}"
 
 
+def time(milliseconds: int) -> str:
+    """Not all in milliseconds: nft reads no number of more than 8 digits in a time."""
+    seconds, odd = divmod(milliseconds, 1000)
+    return f"{seconds:d}s{odd:d}ms" if seconds and odd else f"{odd:d}ms" if odd else f"{seconds:d}s"
+
+
 def priority(number: int) -> str:
     """A farm's number as ``meta priority`` has it: two halves in hexadecimals."""
     return f"{number >> 16:x}:{number & 0xFFFF:x}"

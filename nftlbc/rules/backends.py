@@ -56,6 +56,8 @@ def _repeated_names(farm: Farm) -> Iterator[Diagnostic]:
 def _repeated_places(farm: Farm) -> Iterator[Diagnostic]:
     """Two names for one server would be two backends that fail, and drain, as one."""
     for backend, first in _again(((each.address, each.port), each) for each in farm.backends):
+        if backend.name == first.name:
+            continue  # which has been told
         message = f"backends {first.name} and {backend.name} of farm {farm.name} are both {backend}"
         also = _also(f"{first.name} is here", first.place("address"))
         help = "one server is one backend: for more clients give it a greater weight"
@@ -129,7 +131,8 @@ def _check_pool(
     if main < farm.quorum and "quorum" not in farm.mistaken:
         found.append(_quorum(farm, family, pool, main))
     if not any(each.weight and each.state == "up" for each in pool):
-        message = f"no IPv{family} backend of farm {name} takes new clients: all are refused"
+        which = f"IPv{family} backend" if len(farm.families) > 1 else "backend"
+        message = f"no {which} of farm {name} takes new clients: all are refused"
         help = "each of them is drained, down or has a weight of 0"
         found.append(warning(message, farm.place("name"), help))
 

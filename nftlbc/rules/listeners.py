@@ -166,6 +166,6 @@ def _port(listener: Listener) -> str:
 
 def _same(farm: Farm, first: Listener, second: Listener) -> Also | None:
     place = first.place if first is not second else farm.backends[0].place("port")
-    if place is None:
+    if place is None or place == second.place:
         return None
     return Also("as this one does" if first is not second else "this port", place)

@@ -7,6 +7,7 @@ from math import gcd
 
 from nftlbc.diagnostics import Diagnostic, error, in_words, warning
 from nftlbc.farms import Farm, Key, family_of
+from nftlbc.rules.backends import MOST_BACKENDS
 
 EXACT_SUM = 1_024
 """Up to this sum, reduced, weights are shared out exactly."""
@@ -44,7 +45,7 @@ def check(farm: Farm, found: list[Diagnostic]) -> None:
 
 def _sources(farm: Farm) -> Iterator[Diagnostic]:
     """Addresses that checks are sent from, and nobody of their family to send them to."""
-    for each in farm.checks:
+    for number, each in enumerate(farm.checks):
         if each.source is not None and "backend" not in farm.mistaken:
             family = family_of(each.source)
             if not any(backend.family == family for backend in farm.backends):
@@ -52,7 +53,7 @@ def _sources(farm: Farm) -> Iterator[Diagnostic]:
                     f"check {each.kind} of farm {farm.name} is sent from {each.source},"
                     f" and there is no IPv{family} backend"
                 )
-                yield warning(message, farm.place("check"))
+                yield warning(message, farm.place(f"check {number}"))
 
 
 def _snat(farm: Farm) -> Iterator[Diagnostic]:
@@ -139,7 +140,7 @@ def _shares(farm: Farm) -> Iterator[Diagnostic]:
         return
     for family in farm.families:
         takers = [each.weight for each in farm.pool(family) if each.takes_new and not each.backup]
-        if sum(takers) // (gcd(*takers) or 1) <= EXACT_SUM:
+        if sum(takers) // (gcd(*takers) or 1) <= EXACT_SUM or len(takers) > MOST_BACKENDS:
             continue
         from nftlbc.schedule import slots
 
@@ -148,10 +149,7 @@ def _shares(farm: Farm) -> Iterator[Diagnostic]:
         if len(farm.families) > 1:
             which += f" (IPv{family})"
         help = f"shares are exact where the sum of the weights, reduced, is at most {EXACT_SUM}"
-        if found.without:
-            message = f"{which} differ so much that {found.without} backends get no client"
-            yield warning(message, farm.place("name"), help)
-        elif found.error:
+        if found.error:
             message = (
                 f"{which} can't be met exactly: shares are off by up to {float(found.error):.2%}"
             )

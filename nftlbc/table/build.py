@@ -256,30 +256,40 @@ class _Program:
         if persistence is None:
             return None
         family = pool.family
-        key = ways.fields(persistence.keys, family)
-        hashed = ways.hashed(key, number) if ways.too_long(key, family) else None
-        fields = ways.sticky_name(persistence.keys)
-        size = persistence.size or SHARED_STICKY_SIZE
-        alone = persistence.size is not None or hashed is not None
-        name = f"sticky{family}_{fields}_{size}" + (f"_{pool.farm.name}" if alone else "")
+        fields = ways.fields(persistence.keys, family)
+        numbered = (ways.PRIORITY, *fields)
+        key, hashed = numbered, None
+        if ways.too_long(fields):
+            key, hashed = (ways.PRIORITY,), ways.hashed(fields, number)
+        elif ways.too_long(numbered):
+            key = fields
+        alone = persistence.size is not None or key != numbered
+        # A map of the farm's own grows as it fills, up to 65 535 where it has no size.
+        size = persistence.size or (None if alone else SHARED_STICKY_SIZE)
+        time = seconds(persistence.timeout)
+        farm = (pool.farm.name,) if alone else ()
+        sized = (str(size),) if size else ()
+        named = (ways.sticky_name(persistence.keys), time, *sized, *farm)
+        name = "_".join((f"sticky{family}", *named))
         cut = ways.sticky_name(persistence.keys, family)
-        label = f"{way.name}_{cut}_{seconds(persistence.timeout)}"
-        if alone:
-            label += f"_{pool.farm.name}"
+        label = "_".join((way.name, cut, time, *farm))
         memory = Memory(
             way,
             name,
-            (ways.PRIORITY,) if hashed else (ways.PRIORITY, *key),
+            key,
             persistence.timeout,
             label,
             hashed,
             number if hashed else 0,
         )
         self._need(memory)
-        parts = ["meta priority", *([] if hashed else (field.name for field in key))]
-        self.sticky.setdefault(
+        self.sticky[name] = Map(
             name,
-            Map(name, f"typeof {' . '.join(parts)}", "ct mark", size, ("dynamic", "timeout")),
+            f"typeof {' . '.join(field.name for field in key)}",
+            "ct mark",
+            size,
+            ("dynamic", "timeout"),
+            timeout=persistence.timeout,
         )
         return memory
 

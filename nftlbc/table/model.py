@@ -252,6 +252,8 @@ class Map:
     counter: bool = False
     sections: Mapping[str, Elements] = field(default_factory=dict)
     """The elements, farm by farm; a dynamic map has none here."""
+    timeout: Milliseconds | None = None
+    """Of elements that are added without one: nft 1.0.2 drops the one of an ``update``."""
 
     @property
     def dynamic(self) -> bool:

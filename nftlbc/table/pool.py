@@ -60,10 +60,22 @@ def slots_of(pool: Pool) -> tuple[int, ...]:
 
 
 def _members(pool: Pool) -> tuple[Member, ...]:
-    """Backups own no slot: while they serve they share those of owners that take nobody new."""
+    """Backups own no slot: while they serve they share those of owners that take nobody new.
+    Where the quorum is missed and no owner is away (a weight of 0 counts as nobody), there are
+    none to share, and the backups own slots like everyone."""
     takers = set(pool.takers)
+    away = any(
+        each.weight and not each.backup and number not in takers
+        for number, each in enumerate(pool.backends)
+    )
+    apart = away or not pool.degraded
     return tuple(
-        Member(f"{each.address} {each.port or 0}", each.weight, number in takers, each.backup)
+        Member(
+            f"{each.address} {each.port or 0}",
+            each.weight,
+            number in takers,
+            each.backup and apart,
+        )
         for number, each in enumerate(pool.backends)
     )
 

@@ -95,7 +95,8 @@ class Memory:
     label: str
     """Ends the names of its chains; tells it from all others."""
     hashed: Hash | None = None
-    """The key is too long: its hash stands in its place, in a map of the farm's own."""
+    """The key is too long even without the farm's number: its hash stands in its place, in a map
+    of the farm's own."""
     farm: int = NO_PRIORITY
     """For a hashed key: the farm's number, put back after the lookup."""
 
@@ -127,12 +128,11 @@ def sticky_name(keys: tuple[Key, ...], family: Family | None = None) -> str:
     )
 
 
-def too_long(key: Fields, family: Family) -> bool:
-    """nft up to 1.0.9 aborts (assertion ``dreg < ctx->reg_low``) on such a key beside the farm's
-    number: four parts of IPv4, two addresses of IPv6."""
-    if family == 4:
-        return len(key) > 3
-    return sum(field.name in ("ip6 saddr", "ip6 daddr") for field in key) > 1
+def too_long(key: Fields) -> bool:
+    """More than 16 bytes: nft up to 1.0.6 keeps no more for the key of an ``update`` or
+    ``delete``. What it then puts over the key's end is the mark, so that nobody is found again,
+    or it aborts (assertion ``dreg < ctx->reg_low``)."""
+    return sum(16 if field.name.startswith("ip6") else 4 for field in key) > 16
 
 
 def hashed(key: Fields, farm: int) -> Hash:

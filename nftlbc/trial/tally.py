@@ -52,10 +52,14 @@ class Tally:
     """Where their hash had to send them."""
     drawn: int = 0
     """Of clients for whom the scheduler had to choose, by turns or by chance."""
+    known_anew: Counter[int] = field(default_factory=Counter)
+    """Of those in ``known``, the clients that were new when it began."""
     returned: set[KeyValue] = field(default_factory=set)
     """Known clients that came again."""
     moved: Counter[int] = field(default_factory=Counter)
     """Clients whose backend was gone, by its row."""
+    refusals: int = 0
+    """Counted connections that had to be refused."""
     own: Counter[str] = field(default_factory=Counter)
     """Connections by the host that they came from."""
     faults: defaultdict[CheckName, list[Fault]] = field(default_factory=lambda: defaultdict(list))
@@ -81,12 +85,14 @@ class Tally:
             self._new(connection, answer, home)
 
     def _known(self, connection: Connection, answer: Answer, home: int) -> None:
-        self.returned.add(connection.key)
         if connection.counted:
+            self.returned.add(connection.key)
             self.known[home] += 1
+            self.known_anew[home] += connection.key not in self._before
         row = self._arrived(connection, answer)
-        if row not in (None, home):
-            self._fault("persistence", connection, self._elsewhere(row, home, "knew it"))
+        if row is not None and row != home:
+            name = self.rows.name
+            self._fault("persistence", connection, f"met {name(row)}, but is {name(home)}'s")
 
     def _new(self, connection: Connection, answer: Answer, home: int | None) -> None:
         due = self._hashed(connection) if self._keyed else None
@@ -99,23 +105,32 @@ class Tally:
         if row is None:
             return
         if self._sticky and home is not None:
-            self.moved[home] += 1
+            self.moved[home] += connection.counted
         if row not in self._takers:
             self._fault("takers", connection, f"reached {self.rows.name(row)}")
         elif due is not None and row != due:
-            self._fault("hash", connection, self._elsewhere(row, due, "is its hash's"))
-        before = self._before.get(connection.key)
-        if self._consistent and not self._sticky and before is not None:
-            if before not in self._takers:
-                self.moved[before] += connection.key not in self.returned
-            elif row != before:
-                what = self._elsewhere(row, before, "had it before and is still there")
-                self._fault("stayed", connection, what)
-            self.returned.add(connection.key)
+            name = self.rows.name
+            self._fault("hash", connection, f"met {name(row)}, its hash says {name(due)}")
+        if self._consistent and not self._sticky:
+            self._compare(connection, row)
         if connection.key:
             self.memory[connection.key] = row
 
+    def _compare(self, connection: Connection, row: int) -> None:
+        """With consistent hashing, nobody moves whose backend is still there."""
+        before = self._before.get(connection.key)
+        if before is None:
+            return
+        if before not in self._takers:
+            self.moved[before] += connection.counted and connection.key not in self.returned
+        elif row != before:
+            name = self.rows.name
+            what = f"met {name(row)}, was with {name(before)}, which is still there"
+            self._fault("stayed", connection, what)
+        self.returned.add(connection.key)
+
     def _refused(self, connection: Connection, answer: Answer) -> None:
+        self.refusals += connection.counted
         right = {"refused"}
         if connection.target.listener.protocol != "tcp":
             right |= {"unreachable", "silent"}  # the kernel limits how often it tells
@@ -139,9 +154,8 @@ class Tally:
             ports = {arrival(each, connection.target) for each in self.rows.backends(met.row)}
             due = " or ".join(map(str, sorted(ports)))
             name = self.rows.name(met.row)
-            self._fault(
-                "port", connection, f"reached port {answer.backend_port} of {name}, not {due}"
-            )
+            what = f"reached port {answer.backend_port} of {name}, not {due}"
+            self._fault("port", connection, what)
         source = source_due(self.plan, connection, self.setting)
         if answer.seen != source:
             name = self.rows.name(met.row)
@@ -149,10 +163,6 @@ class Tally:
         if connection.counted:
             self.got[met.row] += 1
         return met.row
-
-    def _elsewhere(self, row: int | None, due: int, why: str) -> str:
-        met = "nobody" if row is None else self.rows.name(row)
-        return f"met {met}, but {self.rows.name(due)} {why}"
 
     def _fault(self, name: CheckName, connection: Connection, what: str) -> None:
         self.faults[name].append(Fault(connection, what))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
+from random import Random
 
-from nftlbc.farms import Address, Family, Protocol
+from nftlbc.farms import Address, Family
 from nftlbc.sandbox.request import Host
 from nftlbc.table.pool import Pool
 from nftlbc.trial import chance
@@ -31,12 +33,16 @@ LONGEST_TURN = 2048
 """A round robin with more slots is not made to turn once; its shares are judged less exactly."""
 MOST_DRAWS = 2048
 """Connections for a random balance, however small its smallest share."""
+MOST_LISTENERS = 1000
+"""Of a pool, that are tried."""
 HELD = 40
 """Connections of a pool that stay open from the first phase to the second."""
 
 _VISITS = 3
 """How often a client comes to a pool with persistence."""
 _FIRST_PORT, _PORTS = 1024, 65536 - 1024
+_REFUSED = 6
+"""Connections to a pool where nobody takes any."""
 _LOOKED_AT = 16
 """Targets that are looked at for a client's next visit."""
 
@@ -66,13 +72,18 @@ class Planner:
         self._wanted = wanted
         self._hold = hold
         self._doubt = doubt
-        self._ports: defaultdict[tuple[Protocol, Address], int] = defaultdict(int)
+        # Of all clients together: behind a masquerade none has to be changed. Two changed at once
+        # can become the same; then a packet is lost, and its successor takes another turn.
+        self._ports = itertools.count()
 
-    def first(self, pool: Pool, most_targets: int) -> Plan:
+    def first(self, pool: Pool) -> Plan:
         """The first time that a pool is tried."""
-        targets, left_out = targets_of(pool, most_targets)
+        return self._first(pool, *targets_of(pool, MOST_LISTENERS))
+
+    def _first(self, pool: Pool, targets: tuple[Target, ...], left_out: int) -> Plan:
         if judged_by(pool) == "refused":
-            waves = [[self._connection(pool, number, at) for number, at in enumerate(targets)]]
+            some = range(max(len(targets), _REFUSED))
+            waves = [[self._connection(pool, n, _rotated(targets, n)) for n in some]]
         elif keys_of(pool):
             waves = self._comers_and_returners(pool, targets)
         else:
@@ -87,23 +98,22 @@ class Planner:
         """
         targets = before.targets
         if not keys_of(pool):
-            return replace(
-                self.first(pool, len(targets)), targets=targets, left_out=before.left_out
-            )
+            return self._first(pool, targets, before.left_out)
         known = [each for each in before.waves[0] if each.counted]
         back = self._return(known, 1, pool, targets)
-        new: Wave = []
-        if pool.takers:
-            homeless = [each for each in back if each.key in lost]
-            sticky = pool.farm.persistence is not None
-            if sticky:
-                count = self._newcomers_wanted(pool, targets, len(homeless), len(known))
-                seen = {each.key for each in known}
-                new = self._newcomers(pool, targets, count, seen, len(known), len(homeless))
-            again = self._return([*homeless, *new], 2, pool, targets) if sticky else []
-            waves = [[*back, *new], again]
-        else:
-            waves = [back]
+        if not pool.takers:
+            return self._plan(pool, targets, before.left_out, [back])
+        sticky = pool.farm.persistence is not None
+        homeless = [each for each in back if each.key in lost] if sticky else []
+        # Clients known by their hash need no new ones beside them, unless they can't return.
+        wanted = len(known) - len(back)
+        if sticky:
+            wanted = self._newcomers_wanted(pool, targets, len(homeless), len(known))
+        seen = {each.key for each in known}
+        new = self._newcomers(pool, targets, wanted, seen, len(known), len(homeless))
+        waves = [[*back, *new]]
+        if sticky:
+            waves.append(self._return([*homeless, *new], 2, pool, targets))
         return self._plan(pool, targets, before.left_out, waves)
 
     def _plan(
@@ -197,8 +207,10 @@ class Planner:
         """The same clients again; where the farm knows them all the same, they come from another
         port, from a neighbour's address, to another target.
 
-        Those that are known by their port come over TCP alone: the next datagram from a port
-        belongs to the old flow, and the farm is not asked.
+        They come in another order: in the same one, a round robin after whole turns would give
+        each its own backend again without remembering anybody. Those that are known by their
+        port come over TCP alone: the next datagram from a port belongs to the old flow, and the
+        farm is not asked.
         """
         keys = keys_of(pool)
         by_port = any(key.field == "source-port" for key in keys)
@@ -222,6 +234,7 @@ class Planner:
                     port = each.source_port if by_port else None
                     back.append(self._made(pool, target, "clients", source, port))
                     break
+        Random(visit).shuffle(back)
         return back
 
     def _connection(self, pool: Pool, client: int, target: Target) -> Connection:
@@ -232,9 +245,7 @@ class Planner:
         self, pool: Pool, target: Target, host: Host, source: Address, port: int | None = None
     ) -> Connection:
         if port is None:
-            place = (target.listener.protocol, source)
-            port = _FIRST_PORT + self._ports[place] % _PORTS
-            self._ports[place] += 1
+            port = _FIRST_PORT + next(self._ports) % _PORTS
         key = key_value(keys_of(pool), source, port, target)
         return Connection(target, host, source, port, key)
 

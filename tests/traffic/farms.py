@@ -17,6 +17,8 @@ from nftlbc.farms import Backend, Farm, Listener
 from nftlbc.sandbox import Answer, Host, Layout, Protocol, Request, Sandbox
 from nftlbc.table.model import Table
 
+NFT = os.environ.get("NFTLBC_NFTS", "nft").split(":")[0]
+"""The nft that loads the farms: the first of those that tests are to use."""
 VIP = "203.0.113.10"
 VIP6 = "2001:db8::10"
 
@@ -155,7 +157,7 @@ def balancing(
     """
     farms = read(text)
     all_farms = (*farms, *(farm for other in more for farm in read(other)))
-    box = Sandbox(layout(*all_farms, clients=clients), unlimited_icmp=unlimited_icmp)
+    box = Sandbox(layout(*all_farms, clients=clients), nft=NFT, unlimited_icmp=unlimited_icmp)
     with box:
         balancer = Balancer(box, all_farms)
         if before:

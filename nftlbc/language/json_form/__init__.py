@@ -66,12 +66,17 @@ def looks_like_json(text: str) -> bool:
 def source(context: Context, name: str, text: str) -> JsonSource | None:
     """The source of a JSON text; None where nothing of it can be read.
 
-    What is wrong with its syntax and structure is put into the context; what the source leaves
-    out for that has been told.
+    What is wrong with its syntax and structure is put into the context.
     """
     found, diagnostics = document.read(name, text)
     context.diagnostics += diagnostics
-    return None if found is None else JsonSource(name, found)
+    if found is None:
+        return None
+    for path in found.bad:
+        # Told better than a parser can.
+        context.unseen.add(located(name, path)[:2])
+        context.files_missing = context.files_missing or len(path) == 1
+    return JsonSource(name, found)
 
 
 def to_json(source: TextSource, statements: Sequence[Statement]) -> tuple[str, list[Diagnostic]]:

@@ -120,12 +120,14 @@ class Builder:
         if tokens[opener] != "{":
             return values if len(values) > 1 else values[0]
         closer = _closer(tokens, statement.base + node.children[-1].last)
-        commented = self.anchors.has_comments(opener, closer)
-        if commented:
+        if self.anchors.has_comments(opener, closer):
             self.anchors.braces(opener, closer, path)
             for number, each in enumerate(node.children):
                 at = statement.base + each.first
                 self.anchors.statement(at, at, (*path, number))
+        # A define's own pointer is its list's: what is beside its brace needs no list.
+        behind_opener = opener + 1 if statement.rule == "define" else opener
+        commented = self.anchors.has_comments(behind_opener, closer)
         return values if len(values) > 1 or commented else values[0]
 
     # Where they were written

@@ -18,7 +18,7 @@ from nftlbc.language.json_form.structure import Path, TooDeep, found_words, loca
 from nftlbc.language.schema import PLACES
 from nftlbc.source import Location, TextSource
 
-_LONGEST_NUMBER = 18
+_LONGEST_NUMBER = 4000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MESSAGES: Mapping[str, str] = {
@@ -96,10 +96,10 @@ def _decoder(repeats: list[_Repeats]) -> json.JSONDecoder:
         repeats[-1].repeated = tuple(name for name, count in counts.items() if count > 1)
         return repeats[-1]
 
-    def number(digits: str) -> int | str:
-        # Python's int() takes quadratic time, and refuses more than 4300 digits. As a text it
-        # is a number of the language still, out of every range.
-        return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
+    def number(digits: str) -> int:
+        # Python's int() takes quadratic time, and refuses more than 4300 digits. What is left
+        # of a longer number is out of every range still.
+        return int(digits[:_LONGEST_NUMBER])
 
     def refused(word: str) -> Any:
         raise _NoNumber(word)

@@ -22,7 +22,9 @@ _NOT_PLAIN = frozenset({"WORD", "UNCLOSED", "STRING"})
 
 def bare(value: Any) -> str:
     """The one token of a string or number; never a sign, a quoted string or nothing."""
-    text = value if isinstance(value, str) else str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
     return repr(text) if text in _SIGNS or text[:1] in _NO_BEGINNINGS else text
 
 

@@ -15,12 +15,18 @@ Write = Callable[[Tokens, Any, Chain], None]
 
 
 def write(tokens: Tokens, document: Mapping[str, Any]) -> None:
-    """All statements of a document that has the structure of a farms file."""
+    """All statements of a document that has the structure of a farms file.
+
+    A part that has not (``tokens.bad``) becomes a statement that is none, so that the parser
+    knows as much of what is missing as it does in the other form.
+    """
     tokens.comments((), "above")
     for member, value in document.items():
         chain = ((), member)
         tokens.put((), "\n")
-        if member in _FILE and not tokens.is_bad(chain):
+        if tokens.is_bad(chain):
+            tokens.mistake(chain, member)
+        elif member in _FILE:
             _FILE[member](tokens, value, chain)
     tokens.put((), "\n")
     tokens.comments((), "end")
@@ -39,7 +45,9 @@ def _includes(tokens: Tokens, value: Any, chain: Chain) -> None:
 def _defines(tokens: Tokens, value: Mapping[str, Any], chain: Chain) -> None:
     for name, each in value.items():
         at = (chain, name)
-        if not tokens.is_bad(at):
+        if tokens.is_bad(at):
+            tokens.mistake(at, "define", bare(name))
+        else:
             tokens.begin(at)
             _define(tokens, name, each, at)
 
@@ -70,42 +78,35 @@ def _defaults(tokens: Tokens, value: Mapping[str, Any], chain: Chain) -> None:
 
 def _farms(tokens: Tokens, value: list[Any], chain: Chain) -> None:
     for number, each in enumerate(value):
-        at = (chain, number)
-        if not tokens.is_bad(at) and not _has_lost(tokens, each, at):
-            _farm(tokens, each, at)
+        _farm(tokens, each, (chain, number))
 
 
-def _farm(tokens: Tokens, value: Mapping[str, Any], chain: Chain) -> None:
+def _farm(tokens: Tokens, value: Any, chain: Chain) -> None:
+    if not isinstance(value, dict):
+        tokens.mistake(chain, "farm")
+        return
     tokens.begin(chain)
     tokens.put(chain, "farm")
-    tokens.put((chain, "name"), bare(value["name"]))
+    if not tokens.is_bad(chain):
+        tokens.put((chain, "name"), bare(value["name"]))
+    # Without a name it is no statement, but what is in it is read.
     tokens.block(chain, lambda: _body(tokens, value, chain))
-
-
-def _has_lost(tokens: Tokens, farm: Mapping[str, Any], chain: Chain) -> bool:
-    """Nothing is left of a farm's listeners or backends: it would be told to have none."""
-    if not tokens.bad:
-        return False
-    for member in ("listen", "backends"):
-        at = (chain, member)
-        parts = [part for _, part in each_of(farm[member], at)] if member in farm else []
-        if tokens.is_bad(at) or (parts and all(map(tokens.is_bad, parts))):
-            return True
-    return False
 
 
 def _body(tokens: Tokens, members: Mapping[str, Any], chain: Chain) -> None:
     for member, value in members.items():
         at = (chain, member)
         if tokens.is_bad(at):
-            continue
-        if member in _SETTINGS:
+            tokens.mistake(at, _KEYWORDS.get(member, member))
+        elif member in _SETTINGS:
             tokens.begin(at)
             _SETTINGS[member](tokens, value, at)
             tokens.end(at)
         elif member in _SEVERAL:
             for each, each_at in each_of(value, at):
-                if not tokens.is_bad(each_at):
+                if tokens.is_bad(each_at):
+                    tokens.mistake(each_at, _KEYWORDS.get(member, member))
+                else:
                     tokens.begin(each_at)
                     _SEVERAL[member](tokens, each, each_at)
 
@@ -142,7 +143,7 @@ def _check(tokens: Tokens, value: Mapping[str, Any], chain: Chain) -> None:
     tokens.put((chain, "kind"), bare(value["kind"]))
     options = {**check.COMMON, **check.KINDS.get(value["kind"], {})}
     given = [name for name in value if name in options]
-    if given:
+    if given or tokens.taken(chain, "end") or tokens.taken(chain, "after"):
         tokens.block(chain, lambda: _options(tokens, value, given, options, chain))
     else:
         tokens.end(chain)
@@ -179,9 +180,10 @@ def _balance(tokens: Tokens, value: Any, chain: Chain) -> None:
     if not isinstance(value, dict):
         tokens.put(chain, bare(value))
         return
-    scheduler = "consistent" if "consistent" in value else "hash"
-    tokens.put(chain, scheduler)
-    tokens.values(value[scheduler], (chain, scheduler))
+    for scheduler in ("hash", "consistent"):
+        if scheduler in value:
+            tokens.put(chain, scheduler)
+            tokens.values(value[scheduler], (chain, scheduler))
     if "slots" in value:
         tokens.put((chain, "slots"), "slots", bare(value["slots"]))
 
@@ -214,6 +216,8 @@ _FILE: Mapping[str, Write] = {
     "farms": _farms,
 }
 _SEVERAL: Mapping[str, Write] = {"listen": _listen, "backends": _backend, "check": _check}
+_KEYWORDS: Mapping[str, str] = {"backends": "backend"}
+"""Of members that are called otherwise."""
 _SETTINGS: Mapping[str, Write] = {
     "forward": _forward,
     "balance": _balance,

@@ -65,7 +65,7 @@ def _shape(value: Any, depth: int) -> Hashable:
             raise TooDeep
         return frozenset([_shape(each, depth + 1) for each in value])
     if isinstance(value, float):
-        return int if value.is_integer() else float
+        return int
     return value  # type: ignore[no-any-return]  # True, False and None
 
 
@@ -108,7 +108,7 @@ def mistakes(
     if len(found) > MOST_MISTAKES:
         diagnostics.append(error("and there are more mistakes", located(name, ())))
         return None, diagnostics
-    return frozenset(mistake.statement for mistake in found if mistake.statement), diagnostics
+    return frozenset(_statement(mistake.path) for mistake in found), diagnostics
 
 
 @functools.cache
@@ -125,8 +125,6 @@ class _Mistake(NamedTuple):
     path: Path
     message: str
     help: str | None
-    statement: Path | None
-    """What can't become tokens because of it; None: all can."""
 
 
 def _found(validator: Draft202012Validator, value: Any, base: Path) -> list[_Mistake]:
@@ -147,16 +145,24 @@ def _explained(problem: ValidationError, path: Path) -> Iterator[_Mistake]:
         known: Schema = schema["properties"]
         for member in value if isinstance(value, dict) else ():
             if member not in known:
-                help = did_you_mean(member, known) or f"it has {in_words(list(known))}"
-                yield _Mistake((*path, member), f"{title} has no {member[:80]!r}", help, None)
+                others = [name for name in known if name[0] != "$"]
+                help = did_you_mean(member, others) or f"it has {in_words(others)}"
+                yield _Mistake((*path, member), f"{title} has no {member[:80]!r}", help)
         return
     if rule == "required":
         given = value if isinstance(value, dict) else {}
         missing = [repr(member) for member in schema["required"] if member not in given]
         message = f"{title} needs {' and '.join(missing)}"
+    elif rule == "anyOf":
+        several = [repr(member) for each in schema["anyOf"] for member in each["required"]]
+        message = f"{title} needs {in_words(several)}"
+    elif rule == "minItems":
+        message = "an empty list"
+    elif rule == "maxItems":
+        message = f"a list of more than {schema['maxItems']}"
     else:
         message = f"expected {title}, found {found_words(value)}"
-    yield _Mistake(path, message, None, _statement(path))
+    yield _Mistake(path, message, None)
 
 
 def found_words(value: Any) -> str:
@@ -172,6 +178,8 @@ def found_words(value: Any) -> str:
 def _statement(path: Path) -> Path:
     """The statement of the language that a part of the document belongs to."""
     if path[:1] == ("define",):
+        return path[:2]
+    if path[:1] == ("farms",) and path[2:] == ("name",):
         return path[:2]
     if path[:1] not in (("farms",), ("defaults",)):
         return path[:1]

@@ -41,7 +41,7 @@ def each_of(value: Any, chain: Chain) -> Iterator[tuple[Any, Chain]]:
 class Tokens:
     """The tokens so far, and the part of the document for each.
 
-    ``bad`` are the statements that are left out. Without ``notes`` there are no comments.
+    ``bad`` are the parts that are no statements. Without ``notes`` there are no comments.
     """
 
     def __init__(self, bad: frozenset[Path], notes: Notes | None = None) -> None:
@@ -80,6 +80,10 @@ class Tokens:
         self.put(chain, "}")
         self.behind(chain, self.taken(chain, "after"))
         self.put(chain, "\n")
+
+    def mistake(self, chain: Chain, *words: str) -> None:
+        """What stands for a statement that is none: no statement reads like this."""
+        self.put(chain, *map(bare, words), ",", "\n")
 
     # Lists
 

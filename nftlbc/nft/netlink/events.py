@@ -1,0 +1,122 @@
+"""Being told when our table changes."""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from types import TracebackType
+from typing import Final
+
+from nftlbc.nft.netlink.connection import enlarge, open_socket, receive, refused
+from nftlbc.nft.netlink.messages import (
+    FAMILY,
+    INET,
+    NEW_GENERATION,
+    OWNER,
+    attributes,
+    messages,
+    number,
+    text,
+)
+
+_GROUP: Final = 1 << 7 - 1
+"""NFNLGRP_NFTABLES."""
+_ROOM: Final = 4 << 20
+"""Bytes for notifications that have not been read yet: about 20 000 elements."""
+
+
+class Events:
+    """The kernel's notifications of changes to tables, of which those to ours count.
+
+        with Events() as events:
+            poll.register(events, select.POLLIN)
+            ...
+            if events.drain():
+                table = read()
+
+    What packets change (sticky entries, counters) and what ends by its timeout is not told.
+    Raises NftError where the kernel or its rights don't allow it.
+    """
+
+    def __init__(self, table: str = "nftlbc") -> None:
+        self._table = table
+        self._socket = open_socket(_GROUP)
+        enlarge(self._socket, _ROOM)
+        self._socket.setblocking(False)
+        self._generation: int | None = None
+        self._changed = False
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """To poll: it can be read when something changed in some table."""
+        return self._socket.fileno()
+
+    def drain(self) -> bool:
+        """Whether our table has changed since the last time; never waits.
+
+        True as well where notifications were lost, which is what happens when very much is
+        changed at once.
+        """
+        while self._read():
+            pass
+        changed, self._changed = self._changed, False
+        return changed
+
+    def drain_until(self, generation: int, patience: float = 2.0) -> bool:
+        """The same, when all is known about the changes up to a generation.
+
+        The generation moves before its notifications are sent. After ``patience`` seconds
+        without them: True.
+        """
+        end = time.monotonic() + patience
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        while True:
+            changed = self.drain()
+            self._changed = changed
+            if changed or self._reached(generation):
+                self._changed = False
+                return changed
+            left = end - time.monotonic()
+            if left <= 0:
+                return True
+            waiting.poll(left * 1000)
+
+    def _reached(self, generation: int) -> bool:
+        return self._generation is not None and (
+            # It is a number of 32 bits that goes round.
+            (self._generation - generation) % (1 << 32) < 1 << 31
+        )
+
+    def _read(self) -> bool:
+        """Takes in one datagram; False where there is none."""
+        try:
+            datagram = receive(self._socket)
+        except BlockingIOError:
+            return False
+        except OSError as problem:
+            if problem.errno != errno.ENOBUFS:
+                raise refused(problem.errno or 0) from None
+            self._changed = True
+            return True
+        for message in messages(datagram):
+            found = attributes(message.payload, FAMILY.size)
+            if message.kind == NEW_GENERATION:
+                self._generation = number(found.get(1))
+            elif message.payload[0] == INET and text(found.get(OWNER, b"")) == self._table:
+                self._changed = True
+        return True

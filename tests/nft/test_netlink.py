@@ -1,0 +1,798 @@
+"""The kernel's table read over netlink: against what was written, and against nft's own listing."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nftlbc import pipeline
+from nftlbc.diagnostics import draw, has_errors
+from nftlbc.nft import netlink
+from nftlbc.nft.netlink import datatypes, messages, parts
+from nftlbc.nft.netlink.elements import Shape, read_elements
+from nftlbc.nft.netlink.messages import attribute
+from nftlbc.nft.program import NftError
+from nftlbc.table.model import Destination, Table
+
+NFTS = os.environ.get("NFTLBC_NFTS", "nft").split(":")
+INSIDE = "NFTLBC_TEST_INSIDE"
+UNSHARE = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
+
+FARMS = """
+define www = { 203.0.113.10, 2001:db8::10 }
+
+farm web {
+    listen $www tcp port 80
+    listen $www tcp port 443-8443
+    persist source-ip for 5m
+    backend app1 10.0.0.11 port 8080
+    backend app2 10.0.0.12 port 8080 weight 3
+    backend app3 10.0.0.13 port 8080 state drain
+    backend app4 10.0.0.14 port 8080 state down
+    backend six1 2001:db8:1::11 port 8080
+    backend six2 2001:db8:1::a00:1 port 8080 weight 2
+}
+farm own {
+    listen 203.0.113.20 udp, tcp, sctp port 53
+    listen 203.0.113.20 tcp port 8000-8099 to 9000
+    listen 203.0.113.20 tcp port 99 to 9001
+    balance random
+    hairpin
+    persist source-ip/24, destination-port for 90s
+    backend d1 10.0.1.1
+    backend d2 10.0.1.2 port 5353
+}
+farm replaced {
+    listen 203.0.113.30, 2001:db8::30 tcp port 5432
+    balance hash source-ip, source-port
+    forward snat to 203.0.113.31, 2001:db8::31
+    backend r1 10.0.2.1
+    backend r2 10.0.2.2 weight 5
+    backend r3 2001:db8:2::1
+    backend r4 2001:db8:2::2
+}
+farm long-key {
+    listen 203.0.113.40 tcp port 1
+    forward masquerade
+    persist source-ip, source-port, destination-ip, destination-port for 30m size 4096
+    backend l1 10.0.3.1 port 1
+}
+farm dead {
+    listen 203.0.113.50 tcp port 1
+    backend gone 10.0.4.1 port 1 state down
+}
+"""
+
+
+def table_of(text: str, folder: Path) -> Table:
+    path = folder / "farms.lb"
+    path.write_text(text)
+    farms, diagnostics = pipeline.read(os.fspath(path))
+    assert not has_errors(diagnostics), draw(diagnostics)
+    return pipeline.table(farms)
+
+
+def script_of(table: Table) -> str:
+    from nftlbc.nft.script import write
+
+    return write(table)
+
+
+def load(script: str, nft: str = "nft") -> None:
+    done = subprocess.run(
+        [nft, "-f", "-"], input=script, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[:2000]
+
+
+def add(what: str) -> None:
+    load(f"add element inet nftlbc {what}\n")
+
+
+@functools.cache
+def why_not() -> str | None:
+    for program in ("unshare", "ip", "nft"):
+        if shutil.which(program) is None:
+            return f"there is no {program}"
+    tried = subprocess.run([*UNSHARE, "ip", "link"], capture_output=True, text=True, check=False)
+    return tried.stderr if tried.returncode else None
+
+
+def in_namespace(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs the test in a network namespace of its own, by a pytest of its own."""
+    test = pytest.mark.kernel(test)
+    if INSIDE in os.environ:
+        return test
+
+    @functools.wraps(test)
+    def outside(**_: object) -> None:
+        why = why_not()
+        if why is not None and os.environ.get("NFTLBC_REQUIRE_SANDBOX") != "1":
+            pytest.skip(why)
+        assert why is None
+        name = os.environ["PYTEST_CURRENT_TEST"].split("::", 1)[1].rsplit(" ", 1)[0]
+        plain = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no"]
+        done = subprocess.run(
+            [*UNSHARE, sys.executable, "-m", "pytest", *plain, f"{__file__}::{name}"],
+            env={**os.environ, INSIDE: "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0 or "1 passed" not in done.stdout:
+            pytest.fail(done.stdout + done.stderr, pytrace=False)
+
+    return outside
+
+
+def kernel_table() -> netlink.KernelTable:
+    found = netlink.read()
+    assert found is not None
+    return found
+
+
+def assert_same(found: netlink.KernelTable, table: Table) -> None:
+    assert set(found.maps) == {each.name for each in table.maps}
+    for each in table.maps:
+        its = found.maps[each.name]
+        assert its.declared_as(each), its
+        assert its.readable
+        assert dict(its.elements) == dict(each.elements)
+    assert set(found.chains) == {each.name for each in table.chains}
+    for chain in table.chains:
+        its_chain = found.chains[chain.name]
+        assert len(its_chain.rules) == len(chain.rules), chain.name
+        if chain.hook is None:
+            assert its_chain.hook is None
+        else:
+            assert its_chain.hook == (chain.hook.name, chain.hook.priority, "nat", True)
+
+
+@pytest.mark.parametrize("nft", NFTS)
+@in_namespace
+def test_what_was_written_is_read(nft: str, tmp_path: Path) -> None:
+    table = table_of(FARMS, tmp_path)
+    kinds = {each.name.rstrip("0123456789").rstrip("_") for each in table.maps}
+    assert {"ranges", "own", "ports", "slots"} <= kinds  # else the farms above are of no use
+    assert any(each.name.startswith("hairpins4") for each in table.maps)
+    assert any(each.name.startswith("snat6") for each in table.maps)
+    load(script_of(table), nft)
+    found = kernel_table()
+    assert_same(found, table)
+    assert not found.dormant
+    assert found.generation == netlink.generation()
+
+
+@in_namespace
+def test_a_large_table(tmp_path: Path) -> None:
+    """More than one datagram of each kind, and comments and names of many lengths."""
+    text = "".join(
+        f"farm f{'x' * (n % 9)}{n} {{ listen 203.0.{n // 250}.{n % 250 + 1} tcp port 80\n"
+        + "".join(
+            f"backend b{'y' * (each * n % 7)}{each} 10.{n // 250}.{n % 250}.{each + 1} port 80\n"
+            for each in range(6)
+        )
+        + "}\n"
+        for n in range(1500)
+    )
+    table = table_of(text, tmp_path)
+    load(script_of(table))
+    assert_same(kernel_table(), table)
+
+
+# nft's listing as the model's values
+
+
+def part(value: Any, kind: str) -> Any:
+    if isinstance(value, dict):
+        first, last = value["range"]
+        return part(first, kind), part(last, kind)
+    if kind == "classid" and isinstance(value, str):
+        if ":" not in value:
+            return {"none": 0, "root": 0xFFFFFFFF}[value]
+        major, minor = value.split(":")
+        return int(major, 16) << 16 | int(minor, 16)
+    return value
+
+
+def parts_of(value: Any, its: netlink.KernelMap) -> Any:
+    kinds = its.key.split(" . ")
+    values = value["concat"] if isinstance(value, dict) and "concat" in value else [value]
+    found = [part(each, kind) for each, kind in zip(values, kinds, strict=True)]
+    if "interval" in its.flags:
+        found = [
+            (each, each) if kind == "inet_service" and isinstance(each, int) else each
+            for each, kind in zip(found, kinds, strict=True)
+        ]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def data_of(value: Any, comment: str | None) -> Any:
+    if isinstance(value, dict) and "goto" in value:
+        return value["goto"]["target"]
+    if isinstance(value, dict) and "jump" in value:
+        return f"jump {value['jump']['target']}"
+    if isinstance(value, dict) and "concat" in value:
+        return Destination(*value["concat"], comment or "")
+    if isinstance(value, str) and comment is not None:
+        return Destination(value, None, comment)
+    return value
+
+
+Listed = dict[Any, tuple[Any, str | None, tuple[int, int] | None, int | None]]
+
+
+def listed(objects: list[dict[str, Any]], its: netlink.KernelMap) -> Listed:
+    """Data, comment, counter and timeout in seconds by key, as nft lists them."""
+    kind = "set" if its.data is None else "map"
+    rows = next(o[kind] for o in objects if kind in o and o[kind]["name"] == its.name)
+    found: Listed = {}
+    for row in rows.get("elem", []):
+        key, data = (row, None) if its.data is None else row
+        around = key.get("elem", {}) if isinstance(key, dict) else {}
+        comment = around.get("comment")
+        counter = around.get("counter")
+        found[parts_of(around.get("val", key), its)] = (
+            data_of(data, comment),
+            comment,
+            (counter["packets"], counter["bytes"]) if counter else None,
+            around.get("timeout"),
+        )
+    return found
+
+
+def as_listed(its: netlink.KernelMap) -> Listed:
+    return {
+        key: (
+            data,
+            its.comments.get(key),
+            its.counters.get(key),
+            its.leases[key].timeout // 1000 if key in its.leases else None,
+        )
+        for key, data in its.elements.items()
+    }
+
+
+@pytest.mark.parametrize("nft", NFTS)
+@in_namespace
+def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
+    table = table_of(FARMS, tmp_path)
+    load(script_of(table))
+    names = list(table.map)
+    backends = next(name for name in names if name.startswith("backends4"))
+    addresses = next(name for name in names if name.startswith("addresses6"))
+    sticky, sticky6, network, hashed = "live4", "live6", "cut4", "hashed4"
+    load(
+        """
+        table inet nftlbc {
+            map live4 { typeof meta priority . ip saddr : ct mark; flags dynamic,timeout; size 64; }
+            map live6 { typeof meta priority . ip6 saddr : ct mark; flags dynamic,timeout; size 64; timeout 1m; }
+            map cut4 { typeof meta priority . th dport . ip saddr : ct mark; flags timeout; size 64; }
+            map hashed4 { typeof meta priority : ct mark; flags dynamic,timeout; size 64; }
+        }
+        """
+    )
+    services = next(name for name in names if name.startswith("services4"))
+    slots = next(name for name in names if name.startswith("slots"))
+    comment = "a longer comment, " + "x" * 100
+    add(f'{backends} {{ 0x80000001 counter packets 7 bytes 420 comment "a/b" : 10.9.9.9 . 1 }}')
+    add(f"{backends} {{ 0x80000002 counter packets 0 bytes {1 << 60} : 10.9.9.9 . 65535 }}")
+    add(
+        f'{backends} {{ 0xffffffff counter packets {1 << 40} bytes 1 comment "{comment}" : 0.0.0.0 . 0 }}'
+    )
+    add(f'{addresses} {{ 0x80000001 counter packets 1 bytes 2 comment "a" : ::1.2.3.4 }}')
+    add(f"{slots} {{ 0 : 4294967295 }}")
+    add(f"{services} {{ 10.1.1.1 . tcp . 1 : jump refuse }}")
+    add(f"{services} {{ 10.1.1.1 . icmp . 0 : goto refuse }}")
+    add(f"{sticky} {{ 1:2 . 10.5.5.5 timeout 1h expires 30m : 0x80000001 }}")
+    add(f"{sticky} {{ ffff:ffff . 255.255.255.255 timeout 10s : 0x80000002 }}")
+    add(f"{sticky} {{ 1:3 . 10.5.5.5 : 0x80000003 }}")  # stays for ever
+    add(f"{sticky6} {{ 1:2 . 2001:db8:: timeout 90s : 0x80000001 }}")
+    add(f"{sticky6} {{ 1:2 . ::1 : 0x80000001 }}")  # as long as the map says
+    add(f"{network} {{ 1:2 . 53 . 10.0.0.0 timeout 90s : 0x80000001 }}")
+    add(f"{hashed} {{ 7fff:fffe timeout 1d : 0x80000001 }}")
+    add('ranges4 { 10.1.1.1 . udp . 0-65535 comment "all" : goto refuse }')
+    add("own4 { 10.1.1.0-10.1.1.255 . tcp . 7 }")
+    load("add set inet nftlbc states { type mark; }")
+    add('states { 0x80000001 comment "hand down 1", 0x80000002 }')
+    found = kernel_table()
+    listing = subprocess.run(
+        [nft, "-j", "list", "table", "inet", "nftlbc"], capture_output=True, text=True, check=True
+    )
+    objects = json.loads(listing.stdout)["nftables"]
+    for its in found.maps.values():
+        mine, theirs = as_listed(its), listed(objects, its)
+        assert mine == theirs, its.name
+    maps = {o[kind]["name"] for o in objects for kind in ("map", "set") if kind in o}
+    assert maps == set(found.maps)
+    chains = {o["chain"]["name"]: o["chain"] for o in objects if "chain" in o}
+    assert set(chains) == set(found.chains)
+    for name, chain in found.chains.items():
+        assert chain.handle == chains[name]["handle"]
+        if chain.hook is None:
+            assert "hook" not in chains[name]
+        else:
+            its_chain = chains[name]
+            assert chain.hook[:3] == (its_chain["hook"], its_chain["prio"], its_chain["type"])
+            assert chain.hook.accepts == (its_chain["policy"] == "accept")
+        handles = [
+            o["rule"]["handle"] for o in objects if "rule" in o and o["rule"]["chain"] == name
+        ]
+        assert [rule.handle for rule in chain.rules] == handles
+    # What nft's listing leaves out or rounds.
+    lease = found.maps[sticky].leases[0x10002, "10.5.5.5"]
+    assert lease.timeout == 3_600_000
+    assert 0 < lease.left <= 1_800_000
+    assert found.maps[sticky6].leases[0x10002, "::1"].timeout == 60_000
+    assert (0x10003, "10.5.5.5") not in found.maps[sticky].leases
+    assert found.maps["states"].elements == {0x80000001: None, 0x80000002: None}
+    assert found.maps["states"].comments == {0x80000001: "hand down 1"}
+    assert found.maps[backends].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, comment)
+    assert found.maps[addresses].elements[0x80000001] == Destination("::102:304", None, "a")
+
+
+@in_namespace
+def test_what_packets_leave_behind(tmp_path: Path) -> None:
+    for command in (
+        "link set lo up",
+        "route add local 10.0.0.0/8 dev lo",
+        "addr add 10.9.9.9/32 dev lo",
+    ):
+        subprocess.run(["ip", *command.split()], check=True)
+    table = table_of(
+        "farm a { listen 10.3.0.1 udp port 80\npersist source-ip for 7m\n"
+        "backend one 10.0.0.11 port 8080\nbackend two 10.0.0.12 port 8080\n}\n",
+        tmp_path,
+    )
+    load(script_of(table))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", 8080))
+        for client in range(1, 6):
+            for port in (5000, 5001):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.bind((f"10.5.0.{client}", port))
+                    sender.sendto(b"?", ("10.3.0.1", 80))
+    found = kernel_table()
+    backends = next(its for name, its in found.maps.items() if name.startswith("backends4"))
+    sticky = next(its for name, its in found.maps.items() if name.startswith("sticky4"))
+    assert sorted(its.packets for its in backends.counters.values()) == [4, 6]
+    assert all(its.bytes == its.packets * 29 for its in backends.counters.values())
+    assert len(sticky.elements) == 5
+    assert {key[1] for key in sticky.elements} == {f"10.5.0.{n}" for n in range(1, 6)}  # type: ignore[index]
+    assert set(sticky.elements.values()) == set(backends.elements)
+    assert set(sticky.leases) == set(sticky.elements)
+    for lease in sticky.leases.values():
+        assert lease.timeout == 420_000
+        assert 400_000 < lease.left <= 420_000
+    table_map = table.map[backends.name]
+    assert dict(backends.elements) == dict(table_map.elements)
+
+
+@in_namespace
+def test_no_table_and_foreign_tables() -> None:
+    assert netlink.read() is None
+    load(
+        "table ip nftlbc { map m { type mark : mark; elements = { 1 : 2 }; }; chain c { accept; }; }"
+    )
+    load(
+        "table inet other { map m { type mark : mark; elements = { 1 : 2 }; }; chain c { accept; }; }"
+    )
+    load("table inet nftlbc2 { chain d { accept; }; }")
+    assert netlink.read() is None
+    load("table inet nftlbc { map m { type mark : mark; elements = { 3 : 4 }; }; chain e { }; }")
+    found = kernel_table()
+    assert list(found.maps) == ["m"]
+    assert found.maps["m"].elements == {3: 4}
+    assert list(found.chains) == ["e"]
+    assert found.chains["e"].rules == ()
+    load("delete table inet nftlbc")
+    assert netlink.read() is None
+
+
+@in_namespace
+def test_what_somebody_added_by_hand_is_there(tmp_path: Path) -> None:
+    table = table_of(FARMS, tmp_path)
+    load(script_of(table))
+    before = kernel_table()
+    load(
+        """
+        table inet nftlbc {
+            comment "hands off"
+            map mine { type ipv4_addr : ipv4_addr; flags interval; comment "of my own"; elements = { 10.0.0.0/8 : 1.1.1.1 }; }
+            map strange { typeof ct state : verdict; elements = { new : accept }; }
+            map wide { type ipv4_addr . ipv4_addr . ipv6_addr . mark : mark; }
+            set full { typeof ct mark; timeout 5m; counter; elements = { 5 comment "five" }; }
+            map rest { type mark : verdict; elements = { 1 : drop, * : accept }; }
+            counter total { packets 1 bytes 2; }
+            map counts { type mark : counter; elements = { 1 : "total" }; }
+            chain mine { type filter hook forward priority filter + 5; policy drop; }
+        }
+        add rule inet nftlbc pick counter comment "let me see"
+        insert rule inet nftlbc pick meta mark 5 return
+        """
+    )
+    found = kernel_table()
+    assert set(found.maps) - set(before.maps) == {
+        "mine",
+        "strange",
+        "wide",
+        "full",
+        "rest",
+        "counts",
+    }
+    assert not found.maps["mine"].readable
+    assert found.maps["mine"].comment == "of my own"
+    assert not found.maps["strange"].readable
+    assert found.maps["strange"].data == "verdict"
+    with pytest.raises(LookupError, match="strange"):
+        _ = found.maps["strange"].elements
+    assert found.maps["wide"].key == "ipv4_addr . ipv4_addr . ipv6_addr . mark"
+    assert found.maps["wide"].elements == {}
+    assert found.maps["full"].timeout == 300_000
+    assert found.maps["full"].counter
+    assert found.maps["full"].counters == {5: (0, 0)}
+    assert found.maps["full"].comments == {5: "five"}
+    assert found.maps["full"].leases[5].timeout == 300_000
+    assert found.maps["rest"].elements == {1: "drop", netlink.CATCH_ALL: "accept"}
+    assert found.maps["counts"].data == "object"
+    assert found.maps["counts"].elements == {1: "total"}
+    assert found.chains["mine"].hook == ("forward", 5, "filter", False)
+    pick = found.chains["pick"].rules
+    assert len(pick) == len(before.chains["pick"].rules) + 2
+    assert pick[1:2] == before.chains["pick"].rules
+    assert pick[2].comment == "let me see"
+    assert {name: its for name, its in found.chains.items() if name not in ("pick", "mine")} == {
+        name: its for name, its in before.chains.items() if name != "pick"
+    }
+    load("add table inet nftlbc { flags dormant; }")
+    assert kernel_table().dormant
+
+
+@pytest.mark.parametrize("nft", NFTS)
+@in_namespace
+def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> None:
+    def digests() -> dict[str, list[bytes]]:
+        return {name: [r.digest for r in its.rules] for name, its in kernel_table().chains.items()}
+
+    script = script_of(table_of(FARMS, tmp_path))
+    load(script)
+    first = digests()
+    load(script)
+    again = digests()
+    # Twelve sets more, so that the kernel gives the anonymous ones names of another length.
+    more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 99 }}\n" for n in range(12))
+    load("delete table inet nftlbc; table inet nftlbc { chain c { }; }\n" + more)
+    load(script, nft)
+    after = digests()
+    del after["c"]
+    assert first == again == after
+    rules = script.split("chain deliver4 {\n")[1].split("    }\n")[0].splitlines()
+    assert "{ tcp, udp, sctp }" in rules[-1]
+    handle = kernel_table().chains["deliver4"].rules[-1].handle
+    changed = rules[-1].replace("{ tcp, udp, sctp }", "{ tcp, udp, dccp }")
+    load(f"replace rule inet nftlbc deliver4 handle {handle} {changed}")
+    replaced = digests()
+    assert replaced["deliver4"][:-1] == first["deliver4"][:-1]
+    assert replaced["deliver4"][-1] != first["deliver4"][-1]
+    same = {name: its for name, its in replaced.items() if name not in ("deliver4", "c")}
+    assert same == {name: its for name, its in first.items() if name != "deliver4"}
+
+
+@in_namespace
+def test_only_what_is_asked_for() -> None:
+    load(
+        "table inet nftlbc { map a { type mark : mark; elements = { 1 : 2 }; }; "
+        "map b { type mark : mark; elements = { 1 : 2 }; }; chain c { accept; }; }"
+    )
+    found = netlink.read(elements=lambda each: each.name == "b", program=False)
+    assert found is not None
+    assert found.maps["b"].elements == {1: 2}
+    assert found.maps["a"].contents is None
+    assert found.chains == {}
+
+
+@contextmanager
+def in_turn(first: str, second: str, pause: float) -> Iterator[None]:
+    """Somebody loads the one script and the other, with seconds between, until the end."""
+    loop = 'while :; do nft "$1"; sleep $3; nft "$2"; sleep $3; done'
+    with subprocess.Popen(["sh", "-c", loop, "sh", first, second, str(pause)]) as changer:
+        try:
+            yield
+        finally:
+            changer.kill()
+
+
+def many(name: str, count: int) -> str:
+    elements = ", ".join(f"{n} : 1" for n in range(count))
+    return f"map {name} {{ type mark : mark; size {2 * count}; elements = {{ {elements} }}; }}\n"
+
+
+FLIP = (
+    "delete element inet nftlbc {a} {{ 0 : {old} }}; add element inet nftlbc {a} {{ 0 : {new} }}; "
+    "delete element inet nftlbc {b} {{ 0 : {old} }}; add element inet nftlbc {b} {{ 0 : {new} }}; "
+    "add chain inet nftlbc c; flush chain inet nftlbc c; add rule inet nftlbc c meta mark {new}"
+)
+
+
+@in_namespace
+def test_it_is_all_of_one_moment() -> None:
+    load(
+        f"table inet nftlbc {{\n{many('a', 20_000)}{many('b', 20_000)}chain c {{ meta mark 1; }}\n}}\n"
+    )
+    states = set()
+    one = kernel_table().chains["c"].rules[0].digest
+    there = FLIP.format(a="a", b="b", old=1, new=2)
+    back = FLIP.format(a="a", b="b", old=2, new=1)
+    refused = 0
+    with in_turn(there, back, 0.15):
+        for _ in range(40):
+            try:
+                found = kernel_table()
+            except NftError as error:
+                refused += 1
+                assert "changed" in error.message
+                continue
+            assert len(found.maps["a"].elements) == len(found.maps["b"].elements) == 20_000
+            a, b = found.maps["a"].elements[0], found.maps["b"].elements[0]
+            assert a == b
+            [rule] = found.chains["c"].rules
+            assert (rule.digest == one) == (a == 1)
+            states.add(a)
+    assert states == {1, 2}
+    assert refused < 40
+
+
+@in_namespace
+def test_it_gives_up_where_it_never_stands_still() -> None:
+    load(f"table inet nftlbc {{\n{many('a', 60_000)}}}\n")
+    change = "add element inet nftlbc a { 0 : 1 }; delete element inet nftlbc a { 1 : 1 }; add element inet nftlbc a { 1 : 1 }"
+    with in_turn(change, change, 0):
+        time.sleep(0.1)
+        with pytest.raises(NftError, match="each of the") as refusal:
+            netlink.read()
+    assert refusal.value.remedy
+
+
+@in_namespace
+def test_changes_to_other_tables_do_not_matter() -> None:
+    load(f"table inet nftlbc {{\n{many('a', 60_000)}\nchain c {{ accept; }}; }}\n")
+    load("table inet first { }")
+    change = (
+        "add chain inet first c; delete chain inet first c; add table inet x; delete table inet x"
+    )
+    before = netlink.generation()
+    with in_turn(change, change, 0):
+        time.sleep(0.1)
+        for _ in range(5):
+            found = kernel_table()
+            assert len(found.maps["a"].elements) == 60_000
+            assert list(found.chains) == ["c"]
+    assert netlink.generation() > before + 10
+
+
+@in_namespace
+def test_events_of_our_table_alone() -> None:
+    load("table inet nftlbc { map a { type mark : mark; }; chain c { }; }; table inet other { }")
+    with netlink.Events() as events:
+        assert not events.drain()
+        load("add chain inet other c; add table ip nftlbc; add table inet nftlbc2")
+        assert select.select([events], [], [], 5)[0]
+        assert not events.drain()
+        assert not select.select([events], [], [], 0)[0]
+        for ours in (
+            "add element inet nftlbc a { 1 : 2 }",
+            "delete element inet nftlbc a { 1 : 2 }",
+            "add rule inet nftlbc c accept",
+            "flush chain inet nftlbc c",
+            "add chain inet nftlbc d",
+            "add counter inet nftlbc e",
+            "flush table inet nftlbc",
+            "flush ruleset",
+            "add table inet nftlbc",
+        ):
+            if ours == "flush table inet nftlbc":
+                load("add rule inet nftlbc c accept")
+                assert events.drain()
+            load(ours)
+            assert select.select([events], [], [], 5)[0], ours
+            assert events.drain(), ours
+            assert not events.drain()
+
+
+@in_namespace
+def test_events_that_were_lost() -> None:
+    load("table inet other { map a { type mark : mark; }; }")
+    with netlink.Events() as events:
+        elements = ", ".join(f"{n} : 1" for n in range(60_000))
+        for _ in range(5):
+            add_other = f"add element inet other a {{ {elements} }}; flush map inet other a"
+            load(add_other.replace("; ", "\n"))
+        assert events.drain()
+        assert not events.drain()
+        load("add table inet nftlbc")
+        assert events.drain()
+
+
+@in_namespace
+def test_events_up_to_a_generation() -> None:
+    load("table inet nftlbc { }")
+    with netlink.Events() as events:
+        load("add table inet other")
+        assert not events.drain_until(netlink.generation())
+        load("add chain inet nftlbc c")
+        assert events.drain_until(netlink.generation())
+        assert events.drain_until(netlink.generation() + 1, patience=0.01)
+
+
+@in_namespace
+def test_without_the_right() -> None:
+    load("table inet nftlbc { }")
+    asked = """
+from nftlbc.nft import netlink
+from nftlbc.nft.program import NftError
+for ask in (netlink.generation, netlink.read, netlink.Events):
+    try:
+        ask()
+    except NftError as error:
+        print(error.message, error.remedy)
+"""
+    # Another user namespace has no rights over this network namespace.
+    done = subprocess.run(
+        ["unshare", "-U", sys.executable, "-c", asked], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.count("CAP_NET_ADMIN") == 3, done.stdout + done.stderr
+
+
+# Without a kernel
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_addresses_are_as_the_farms_have_them(address: bytes) -> None:
+    from ipaddress import IPv6Address
+
+    for raw in (
+        address,
+        bytes(10) + address[10:],
+        bytes(12) + address[12:],
+        address[:2] + bytes(14),
+    ):
+        [[text]] = datatypes.columns(datatypes.known(8, 16) or (), raw, (0, 16), 16)
+        assert text == str(IPv6Address(raw))
+
+
+class Given:
+    """An element as the kernel may lay it out, and what it says."""
+
+    def __init__(self, draw: st.DrawFn, key: int) -> None:
+        self.key = key
+        self.port = draw(st.integers(0, 65535))
+        self.comment = draw(
+            st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+        )
+        self.counter = draw(st.none() | st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
+        self.timeout = draw(st.none() | st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
+        own_timeout = draw(st.booleans())
+        pad = attribute(8, b"") if draw(st.booleans()) else b""
+        several = draw(st.booleans())
+        value = socket.inet_aton("10.0.0.1") + struct.pack("!Hxx", self.port)
+        rows = [
+            attribute(1, attribute(1, struct.pack("=I", key))),
+            attribute(2, attribute(1, value)),
+        ]
+        if self.counter:
+            packets, size = self.counter
+            inner = attribute(3, b"") * draw(st.integers(0, 1))
+            inner += attribute(1, struct.pack("!Q", size)) + attribute(
+                2, struct.pack("!Q", packets)
+            )
+            expression = attribute(1, b"counter\0") + attribute(2, inner)
+            other = attribute(1, b"limit\0") + attribute(2, attribute(1, b"12345678"))
+            if several:
+                rows.append(attribute(11, attribute(1, expression) + attribute(1, other)))
+            else:
+                rows.append(attribute(7, expression))
+        if self.timeout:
+            if own_timeout:
+                rows += [pad, attribute(4, struct.pack("!Q", self.timeout[0]))]
+            else:
+                self.timeout = (77, self.timeout[1])
+            rows.append(attribute(5, struct.pack("!Q", self.timeout[1])))
+        user = b"\1\4\0\0\0\0" if draw(st.booleans()) else b""
+        if self.comment is not None:
+            text = self.comment.encode() + b"\0"
+            after = draw(st.booleans())
+            record = bytes([0, len(text)]) + text
+            user = user + record if after else record + user
+        if user:
+            rows.append(attribute(6, user))
+        if draw(st.booleans()):
+            rows.append(attribute(99, b"newer than this"))
+        self.raw = attribute(1, b"".join(rows))
+
+
+@st.composite
+def dumps(draw: st.DrawFn) -> tuple[list[Given], list[bytes]]:
+    keys = draw(st.lists(st.integers(0, 2**32 - 1), unique=True, max_size=12))
+    elements = [Given(draw, key) for key in keys]
+    lists, left = [], [each.raw for each in elements]
+    while left:
+        count = draw(st.integers(1, len(left)))
+        lists.append(b"".join(left[:count]))
+        left = left[count:]
+    return elements, lists
+
+
+@given(dumps())
+def test_elements_of_every_layout(dump: tuple[list[Given], list[bytes]]) -> None:
+    elements, lists = dump
+    mark, target = datatypes.known(19, 4), datatypes.known(7 << 6 | 13, 8)
+    assert mark and target
+    found = read_elements(Shape(mark, target, False, 77), lists)
+    assert found.elements == {
+        each.key: Destination("10.0.0.1", each.port, each.comment or "") for each in elements
+    }
+    assert found.comments == {e.key: e.comment for e in elements if e.comment is not None}
+    assert found.counters == {e.key: e.counter for e in elements if e.counter}
+    assert found.leases == {e.key: e.timeout for e in elements if e.timeout}
+
+
+@given(dumps(), st.data())
+def test_a_broken_answer_is_no_table(
+    dump: tuple[list[Given], list[bytes]], data: st.DataObject
+) -> None:
+    """Whatever the bytes are, it ends: with elements or with Malformed."""
+    _, lists = dump
+    mark, target = datatypes.known(19, 4), datatypes.known(7 << 6 | 13, 8)
+    assert mark and target
+    if lists:
+        broken = bytearray(lists[0])
+        for _ in range(data.draw(st.integers(1, 3))):
+            broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+        lists[0] = bytes(broken)
+    with suppress(messages.Malformed):
+        read_elements(Shape(mark, target, False, 77), lists)
+
+
+def test_what_an_old_kernel_leaves_out() -> None:
+    name = messages.name_attribute(2, "m")
+    types = b"".join(attribute(kind, struct.pack("!I", n)) for kind, n in ((3, 0), (4, 19), (5, 4)))
+    found = parts.set_of(name + types).map
+    assert (found.name, found.key, found.data, found.size) == ("m", "mark", None, None)
+    assert (found.flags, found.counter, found.timeout, found.comment) == (
+        frozenset(),
+        False,
+        0,
+        None,
+    )
+    table, chain = parts.chain_of(messages.name_attribute(1, "t") + messages.name_attribute(3, "c"))
+    assert (table, chain.name, chain.hook, chain.comment) == ("t", "c", None, None)
+    chain_name, rule = parts.rule_of(name, {})
+    assert (chain_name, rule.comment) == ("m", None)
+
+
+def test_words_of_the_model_and_of_the_kernel() -> None:
+    assert datatypes.declared("typeof meta priority . ip6 saddr") == "classid . ipv6_addr"
+    assert datatypes.declared("type ipv4_addr . inet_proto . inet_service") == (
+        "ipv4_addr . inet_proto . inet_service"
+    )
+    assert datatypes.declared("verdict") == "verdict"
+    assert datatypes.name((7 << 6 | 12) << 6 | 13, 12) == "ipv4_addr . inet_proto . inet_service"
+    assert datatypes.name(26, 4) == "type 26 of 4 bytes"
+    # Twice the length: data that are intervals.
+    assert datatypes.known(7, 8) is None
