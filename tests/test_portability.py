@@ -106,9 +106,7 @@ def _told(interpreter: Interpreter, listener: Listener, port: int) -> dict[str, 
     return {outcome.name: Fraction(1)}
 
 
-def _check_slots(
-    table: Table, farm: Farm, family: Family, expected: dict[str, Fraction]
-) -> None:
+def _check_slots(table: Table, farm: Farm, family: Family, expected: dict[str, Fraction]) -> None:
     """A hash draws from the farm's slots: exact ones, or within one of a fixed number."""
     rules = table.chain[f"farm-{farm.name}-{family}"].rules
     drawn = [each.value for rule in rules for each in rule if isinstance(each, SetMark)]

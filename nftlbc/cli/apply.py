@@ -34,7 +34,9 @@ def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
         say(f"table inet nftlbc: {len(farms)} farms, {backends} backends")
 
 
-def remove(quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing.")] = False) -> None:
+def remove(
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing.")] = False,
+) -> None:
     """Take the table away. Where it is the only one that translates, open connections end."""
     from nftlbc.nft import kernel
     from nftlbc.nft.program import NftError

@@ -17,6 +17,8 @@ import typer
 from nftlbc.diagnostics import Diagnostic, Severity, draw, has_errors, printable
 from nftlbc.farms import Farm
 
+READER_GONE = 141
+"""As a shell tells of a program that SIGPIPE ended."""
 DEFAULT_FILE = "/etc/nftlbc/farms.lb"
 
 
@@ -50,9 +52,14 @@ def say(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """The result, to standard output."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """The result, to standard output; ends quietly where its reader has gone."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE) from None
 
 
 def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
@@ -80,12 +87,12 @@ def write_file(path: Path, text: str) -> None:
 
     Ends with status 3 where that can't be done; the old file is then as it was.
     """
-    path = Path(os.path.realpath(path))
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.stat().st_mode):  # a pipe, /dev/stdout
                 path.write_text(text, encoding="utf-8")
                 return
+        path = Path(os.path.realpath(path))  # a link stays one
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as stream:

@@ -13,6 +13,7 @@ from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
 from nftlbc.table import about, ways
 from nftlbc.table.about import seconds
 from nftlbc.table.model import (
+    BACKEND_BITS,
     OURS,
     REPLACE_SOURCE,
     Chain,
@@ -35,13 +36,12 @@ from nftlbc.table.model import (
     Table,
     VerdictMap,
 )
-from nftlbc.table.model import BACKEND_BITS
 from nftlbc.table.numbers import Numbers, place_slots, room_for
 from nftlbc.table.pool import Pool, pool_of, slots_of
 from nftlbc.table.ways import Memory, Names, Way
 
 SHARED_STICKY_SIZE = 262_144
-"""Entries of a sticky map that farms share. The kernel takes 8 bytes a bucket at once, 2 MiB."""
+"""Entries of a sticky map that farms share. The kernel takes 4 MiB for their buckets at once."""
 _DSTNAT, _SRCNAT = -100, 100
 _ADDRESS_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 
@@ -187,9 +187,7 @@ def _room(sections: Sections) -> int:
     return room_for(sum(map(len, sections.values())))
 
 
-def _sized(
-    name: str, key: str, data: str | None, sections: Sections, counter: bool = False
-) -> Map:
+def _sized(name: str, key: str, data: str | None, sections: Sections, counter: bool = False) -> Map:
     size = _room(sections)
     return Map(f"{name}_{size}", key, data, size, counter=counter, sections=sections)
 

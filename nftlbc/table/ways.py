@@ -198,9 +198,7 @@ def memory_chains(memory: Memory) -> list[Chain]:
     remember = Remember(memory.map, memory.key, memory.timeout)
     forget = Forget(memory.map, memory.key)
     return [
-        Chain(
-            f"stick{memory.label}", ((*before, known, remember, *after, Jump(deliver)),)
-        ),
+        Chain(f"stick{memory.label}", ((*before, known, remember, *after, Jump(deliver)),)),
         Chain(
             f"learn{memory.label}",
             ((*before, forget), (*before, remember), (*after, Goto(serve))),

@@ -101,10 +101,6 @@ def load(script: str, nft: str = "nft") -> None:
     assert done.returncode == 0, done.stderr[:2000]
 
 
-def add(what: str) -> None:
-    load(f"add element inet nftlbc {what}\n")
-
-
 @functools.cache
 def why_not() -> str | None:
     for program in ("unshare", "ip", "nft"):
@@ -252,7 +248,8 @@ def listed(objects: list[dict[str, Any]], its: netlink.KernelMap) -> Listed:
             data_of(data, comment),
             comment,
             (counter["packets"], counter["bytes"]) if counter else None,
-            around.get("timeout"),
+            # Not told where it is the map's.
+            around.get("timeout", rows.get("timeout") if "expires" in around else None),
         )
     return found
 
@@ -269,48 +266,46 @@ def as_listed(its: netlink.KernelMap) -> Listed:
     }
 
 
+LONG = "a longer comment, " + "x" * 100
+BY_HAND = f"""
+table inet nftlbc {{{{
+    map live4 {{{{ typeof meta priority . ip saddr : ct mark; flags dynamic,timeout; size 64; }}}}
+    map live6 {{{{ typeof meta priority . ip6 saddr : ct mark; flags timeout; size 64; timeout 1m; }}}}
+    map cut4 {{{{ typeof meta priority . th dport . ip saddr : ct mark; flags timeout; size 64; }}}}
+    map hashed4 {{{{ typeof meta priority : ct mark; flags dynamic,timeout; size 64; }}}}
+    set states {{{{ type mark; }}}}
+}}}}
+add element inet nftlbc {{backends4}} {{{{
+    0x80000001 counter packets 7 bytes 420 comment "a/b" : 10.9.9.9 . 1,
+    0x80000002 counter packets 0 bytes {1 << 60} : 10.9.9.9 . 65535,
+    0xffffffff counter packets {1 << 40} bytes 1 comment "{LONG}" : 0.0.0.0 . 0 }}}}
+add element inet nftlbc {{addresses6}} {{{{
+    0x80000001 counter packets 1 bytes 2 comment "a" : 2001:db8::7 }}}}
+add element inet nftlbc {{slots}} {{{{ 0 : 4294967295 }}}}
+add element inet nftlbc {{services4}} {{{{ 10.1.1.1 . tcp . 1 : jump refuse, 10.1.1.1 . 253 . 0 : goto refuse }}}}
+add element inet nftlbc ranges4 {{{{ 10.1.1.1 . udp . 0-65535 comment "all" : goto refuse }}}}
+add element inet nftlbc own4 {{{{ 10.1.1.3-10.1.1.77 . tcp . 7 }}}}
+add element inet nftlbc live4 {{{{
+    1:2 . 10.5.5.5 timeout 1h expires 30m : 0x80000001,
+    1:3 . 10.5.5.5 : 0x80000003,
+    ffff:ffff . 255.255.255.255 timeout 100s : 0x80000002 }}}}
+add element inet nftlbc live6 {{{{ 1:2 . 2001:db8:: timeout 90s : 0x80000001, 1:2 . ::1 : 0x80000001 }}}}
+add element inet nftlbc cut4 {{{{ 1:2 . 53 . 10.0.0.0 timeout 90s : 0x80000001 }}}}
+add element inet nftlbc hashed4 {{{{ 7fff:fffe timeout 1d : 0x80000001 }}}}
+add element inet nftlbc states {{{{ 0x80000001 comment "hand down 1", 0x80000002 }}}}
+"""
+
+
 @pytest.mark.parametrize("nft", NFTS)
 @in_namespace
 def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
     table = table_of(FARMS, tmp_path)
-    load(script_of(table))
-    names = list(table.map)
-    backends = next(name for name in names if name.startswith("backends4"))
-    addresses = next(name for name in names if name.startswith("addresses6"))
-    sticky, sticky6, network, hashed = "live4", "live6", "cut4", "hashed4"
-    load(
-        """
-        table inet nftlbc {
-            map live4 { typeof meta priority . ip saddr : ct mark; flags dynamic,timeout; size 64; }
-            map live6 { typeof meta priority . ip6 saddr : ct mark; flags dynamic,timeout; size 64; timeout 1m; }
-            map cut4 { typeof meta priority . th dport . ip saddr : ct mark; flags timeout; size 64; }
-            map hashed4 { typeof meta priority : ct mark; flags dynamic,timeout; size 64; }
-        }
-        """
-    )
-    services = next(name for name in names if name.startswith("services4"))
-    slots = next(name for name in names if name.startswith("slots"))
-    comment = "a longer comment, " + "x" * 100
-    add(f'{backends} {{ 0x80000001 counter packets 7 bytes 420 comment "a/b" : 10.9.9.9 . 1 }}')
-    add(f"{backends} {{ 0x80000002 counter packets 0 bytes {1 << 60} : 10.9.9.9 . 65535 }}")
-    add(
-        f'{backends} {{ 0xffffffff counter packets {1 << 40} bytes 1 comment "{comment}" : 0.0.0.0 . 0 }}'
-    )
-    add(f'{addresses} {{ 0x80000001 counter packets 1 bytes 2 comment "a" : ::1.2.3.4 }}')
-    add(f"{slots} {{ 0 : 4294967295 }}")
-    add(f"{services} {{ 10.1.1.1 . tcp . 1 : jump refuse }}")
-    add(f"{services} {{ 10.1.1.1 . icmp . 0 : goto refuse }}")
-    add(f"{sticky} {{ 1:2 . 10.5.5.5 timeout 1h expires 30m : 0x80000001 }}")
-    add(f"{sticky} {{ ffff:ffff . 255.255.255.255 timeout 10s : 0x80000002 }}")
-    add(f"{sticky} {{ 1:3 . 10.5.5.5 : 0x80000003 }}")  # stays for ever
-    add(f"{sticky6} {{ 1:2 . 2001:db8:: timeout 90s : 0x80000001 }}")
-    add(f"{sticky6} {{ 1:2 . ::1 : 0x80000001 }}")  # as long as the map says
-    add(f"{network} {{ 1:2 . 53 . 10.0.0.0 timeout 90s : 0x80000001 }}")
-    add(f"{hashed} {{ 7fff:fffe timeout 1d : 0x80000001 }}")
-    add('ranges4 { 10.1.1.1 . udp . 0-65535 comment "all" : goto refuse }')
-    add("own4 { 10.1.1.0-10.1.1.255 . tcp . 7 }")
-    load("add set inet nftlbc states { type mark; }")
-    add('states { 0x80000001 comment "hand down 1", 0x80000002 }')
+    load(script_of(table), nft)
+    names = {
+        word: next(name for name in table.map if name.startswith(word))
+        for word in ("backends4", "addresses6", "services4", "slots")
+    }
+    load(BY_HAND.format(**names), nft)
     found = kernel_table()
     listing = subprocess.run(
         [nft, "-j", "list", "table", "inet", "nftlbc"], capture_output=True, text=True, check=True
@@ -336,15 +331,17 @@ def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
         ]
         assert [rule.handle for rule in chain.rules] == handles
     # What nft's listing leaves out or rounds.
-    lease = found.maps[sticky].leases[0x10002, "10.5.5.5"]
+    lease = found.maps["live4"].leases[0x10002, "10.5.5.5"]
     assert lease.timeout == 3_600_000
     assert 0 < lease.left <= 1_800_000
-    assert found.maps[sticky6].leases[0x10002, "::1"].timeout == 60_000
-    assert (0x10003, "10.5.5.5") not in found.maps[sticky].leases
+    assert found.maps["live6"].leases[0x10002, "::1"].timeout == 60_000
+    assert (0x10003, "10.5.5.5") not in found.maps["live4"].leases
     assert found.maps["states"].elements == {0x80000001: None, 0x80000002: None}
     assert found.maps["states"].comments == {0x80000001: "hand down 1"}
-    assert found.maps[backends].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, comment)
-    assert found.maps[addresses].elements[0x80000001] == Destination("::102:304", None, "a")
+    assert found.maps[names["backends4"]].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, LONG)
+    assert found.maps[names["addresses6"]].elements[0x80000001] == Destination(
+        "2001:db8::7", None, "a"
+    )
 
 
 @in_namespace
@@ -471,13 +468,13 @@ def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> 
         return {name: [r.digest for r in its.rules] for name, its in kernel_table().chains.items()}
 
     script = script_of(table_of(FARMS, tmp_path))
-    load(script)
+    load(script, nft)
     first = digests()
-    load(script)
+    load(script, nft)
     again = digests()
     # Twelve sets more, so that the kernel gives the anonymous ones names of another length.
     more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 99 }}\n" for n in range(12))
-    load("delete table inet nftlbc; table inet nftlbc { chain c { }; }\n" + more)
+    load("delete table inet nftlbc; table inet nftlbc { chain c { }; }\n" + more, nft)
     load(script, nft)
     after = digests()
     del after["c"]
@@ -486,7 +483,7 @@ def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> 
     assert "{ tcp, udp, sctp }" in rules[-1]
     handle = kernel_table().chains["deliver4"].rules[-1].handle
     changed = rules[-1].replace("{ tcp, udp, sctp }", "{ tcp, udp, dccp }")
-    load(f"replace rule inet nftlbc deliver4 handle {handle} {changed}")
+    load(f"replace rule inet nftlbc deliver4 handle {handle} {changed}", nft)
     replaced = digests()
     assert replaced["deliver4"][:-1] == first["deliver4"][:-1]
     assert replaced["deliver4"][-1] != first["deliver4"][-1]

@@ -166,6 +166,31 @@ def test_a_farm_with_nobody_up_refuses_at_once_and_lets_nobody_through(state: st
             assert lb.named(lb.ask(1, vip, 99)) == ["balancer"]
 
 
+_WITNESS = """
+table inet witness {
+    counter resets { }
+    counter messages { }
+    chain leaving {
+        type filter hook output priority 0; policy accept;
+        oifname "to-clients" tcp flags & rst == rst counter name resets
+        oifname "to-clients" icmp type destination-unreachable counter name messages
+        oifname "to-clients" icmpv6 type destination-unreachable counter name messages
+    }
+}
+"""
+
+
+def test_tcp_is_refused_by_a_reset_and_the_rest_by_icmp() -> None:
+    with balancing(nobody(DOWN), before=_WITNESS) as lb:
+        for vip in (VIP, VIP6):
+            for protocol, expected in (("tcp", (3, 0)), ("udp", (0, 3)), ("sctp", (0, 3))):
+                lb.nft("reset", "counters", "table", "inet", "witness")
+                lb.ask(3, vip, 81, protocol)  # type: ignore[arg-type]
+                listing = lb.nft("list", "counters", "table", "inet", "witness")
+                counted = tuple(int(part.split()[0]) for part in listing.split("packets ")[1:])
+                assert counted == expected, (vip, protocol)
+
+
 def _refused(lb: Balancer, vip: str, port: int, protocol: Protocol) -> None:
     answers = lb.ask(3, vip, port, protocol)
     if protocol != "sctp":
