@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, say, tell, write, write_file
-from nftlbc.diagnostics import Diagnostic, has_errors
+
+if TYPE_CHECKING:
+    from nftlbc.diagnostics import Diagnostic
 
 
 def add_to(app: typer.Typer) -> None:
@@ -79,6 +81,7 @@ def _change(file: str, old: str, new: str, check: bool, diff: bool) -> None:
 
 def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
     """A file's text, and what becomes of it; None after its mistakes have been told."""
+    from nftlbc.diagnostics import has_errors
     from nftlbc.language import fmt, json_form, syntax
     from nftlbc.language.load import one
     from nftlbc.language.values import Context

@@ -7,15 +7,15 @@ import enum
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
-from nftlbc.diagnostics import Diagnostic, Severity, draw, has_errors, printable
-from nftlbc.farms import Farm
+if TYPE_CHECKING:
+    from nftlbc.diagnostics import Diagnostic
+    from nftlbc.farms import Farm
 
 READER_GONE = 141
 """As a shell tells of a program that SIGPIPE ended."""
@@ -39,6 +39,8 @@ def colour(stream: TextIO) -> bool:
 
 def fail(status: Status, message: str, remedy: str | None = None) -> NoReturn:
     """One line (and its help) to standard error, and the end."""
+    from nftlbc.diagnostics import printable
+
     paint = colour(sys.stderr)
     word = "\x1b[1;31merror:\x1b[0m" if paint else "error:"
     say(f"nftlbc: {word} {printable(message)}")
@@ -64,6 +66,8 @@ def write(text: str) -> None:
 
 def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
     """Mistakes and warnings to standard error; only the mistakes when quiet."""
+    from nftlbc.diagnostics import Severity, draw
+
     shown = [d for d in diagnostics if not quiet or d.severity is Severity.ERROR]
     sys.stderr.write(draw(shown, colour=colour(sys.stderr)))
     errors = sum(d.severity is Severity.ERROR for d in diagnostics)
@@ -74,6 +78,7 @@ def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
 def read_farms(file: str, *, quiet: bool = False) -> tuple[Farm, ...]:
     """The farms of a file without mistakes; otherwise tells them and ends with status 1."""
     from nftlbc import pipeline
+    from nftlbc.diagnostics import has_errors
 
     farms, diagnostics = pipeline.read(file)
     tell(diagnostics, quiet=quiet)
@@ -87,6 +92,8 @@ def write_file(path: Path, text: str) -> None:
 
     Ends with status 3 where that can't be done; the old file is then as it was.
     """
+    import tempfile
+
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.stat().st_mode):  # a pipe, /dev/stdout

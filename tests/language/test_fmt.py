@@ -247,8 +247,8 @@ def _tokens(text: str) -> list[str]:
 
 def _neighbours(text: str) -> list[tuple[str, int]]:
     """For each comment, how many tokens are before it."""
-    found = []
-    for match in _COMMENT.finditer(text):
-        if match.group(1):
-            found.append((comments(match.group(1))[0], len(_tokens(text[: match.start()] + "\n"))))
-    return found
+    return [
+        (comments(match.group(1))[0], len(_tokens(text[: match.start()] + "\n")))
+        for match in _COMMENT.finditer(text)
+        if match.group(1)
+    ]

@@ -12,10 +12,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from nftlbc import pipeline
 from nftlbc.diagnostics import draw, has_errors
 from nftlbc.nft import netlink
-from nftlbc.nft.netlink import datatypes, messages, parts
+from nftlbc.nft.netlink import datatypes, messages, parts, reading
 from nftlbc.nft.netlink.elements import Shape, read_elements
 from nftlbc.nft.netlink.messages import attribute
 from nftlbc.nft.program import NftError
@@ -472,18 +472,20 @@ def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> 
     first = digests()
     load(script, nft)
     again = digests()
-    # Twelve sets more, so that the kernel gives the anonymous ones names of another length.
-    more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 99 }}\n" for n in range(12))
-    load("delete table inet nftlbc; table inet nftlbc { chain c { }; }\n" + more, nft)
-    load(script, nft)
+    assert first == again
+    rule = script.split("chain deliver4 {\n")[1].split("    }\n")[0].splitlines()[-1]
+    assert "{ tcp, udp, sctp }" in rule
+    replace = "replace rule inet nftlbc deliver4 handle {handle} "
+    # Two hundred sets more, so that the kernel gives the next one a name of another length.
+    more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 999 }}\n" for n in range(200))
+    load("add chain inet nftlbc c\n" + more, nft)
+    handle = kernel_table().chains["deliver4"].rules[-1].handle
+    load(replace.format(handle=handle) + rule, nft)
     after = digests()
     del after["c"]
-    assert first == again == after
-    rules = script.split("chain deliver4 {\n")[1].split("    }\n")[0].splitlines()
-    assert "{ tcp, udp, sctp }" in rules[-1]
+    assert first == after
     handle = kernel_table().chains["deliver4"].rules[-1].handle
-    changed = rules[-1].replace("{ tcp, udp, sctp }", "{ tcp, udp, dccp }")
-    load(f"replace rule inet nftlbc deliver4 handle {handle} {changed}", nft)
+    load(replace.format(handle=handle) + rule.replace("sctp", "dccp"), nft)
     replaced = digests()
     assert replaced["deliver4"][:-1] == first["deliver4"][:-1]
     assert replaced["deliver4"][-1] != first["deliver4"][-1]
@@ -527,32 +529,64 @@ FLIP = (
 )
 
 
+THERE = FLIP.format(a="a", b="b", old=1, new=2)
+BACK = FLIP.format(a="a", b="b", old=2, new=1)
+
+
+def flipped(first: bytes, *sizes: int) -> int:
+    """Which of the two states is read; fails where it is none.
+
+    first: the digest of the rule that belongs to the first.
+    """
+    found = kernel_table()
+    assert (len(found.maps["a"].elements), len(found.maps["b"].elements)) == sizes
+    assert found.maps["a"].elements[0] == found.maps["b"].elements[0]
+    [rule] = found.chains["c"].rules
+    state = found.maps["a"].elements[0]
+    assert (rule.digest == first) == (state == 1)
+    return cast(int, state)
+
+
+@in_namespace
+def test_a_change_in_the_middle_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    load(f"table inet nftlbc {{\n{many('a', 10)}{many('b', 10)}chain c {{ meta mark 1; }}\n}}\n")
+    first = kernel_table().chains["c"].rules[0].digest
+    changes = [THERE, BACK, THERE]
+    dumps = 0
+
+    def one_after_the_other(requests: Sequence[reading.Request]) -> list[list[bytes]]:
+        nonlocal dumps
+        found = []
+        for request in requests:
+            found.append(reading._dump(request))
+            dumps += 1
+            if changes:
+                load(changes.pop())
+        return found
+
+    monkeypatch.setattr(reading, "_at_once", one_after_the_other)
+    assert flipped(first, 10, 10) == 2
+    assert not changes
+    assert dumps == 6
+
+
 @in_namespace
 def test_it_is_all_of_one_moment() -> None:
     load(
-        f"table inet nftlbc {{\n{many('a', 20_000)}{many('b', 20_000)}chain c {{ meta mark 1; }}\n}}\n"
+        f"table inet nftlbc {{\n{many('a', 5_000)}{many('b', 60_000)}chain c {{ meta mark 1; }}\n}}\n"
     )
+    first = kernel_table().chains["c"].rules[0].digest
     states = set()
-    one = kernel_table().chains["c"].rules[0].digest
-    there = FLIP.format(a="a", b="b", old=1, new=2)
-    back = FLIP.format(a="a", b="b", old=2, new=1)
     refused = 0
-    with in_turn(there, back, 0.15):
-        for _ in range(40):
+    with in_turn(THERE, BACK, 0.15):
+        for _ in range(25):
             try:
-                found = kernel_table()
+                states.add(flipped(first, 5_000, 60_000))
             except NftError as error:
                 refused += 1
                 assert "changed" in error.message
-                continue
-            assert len(found.maps["a"].elements) == len(found.maps["b"].elements) == 20_000
-            a, b = found.maps["a"].elements[0], found.maps["b"].elements[0]
-            assert a == b
-            [rule] = found.chains["c"].rules
-            assert (rule.digest == one) == (a == 1)
-            states.add(a)
     assert states == {1, 2}
-    assert refused < 40
+    assert refused < 25
 
 
 @in_namespace
