@@ -97,7 +97,7 @@ def _compiled_by(python: str, **environment: str) -> str:
 
     import nftlbc
 
-    paths = [str(Path(module.__file__).parent.parent) for module in (nftlbc, lark)]
+    paths = [str(Path(module.__path__[0]).parent) for module in (nftlbc, lark)]
     done = subprocess.run(
         [python, "-c", _COMPILE, *paths, *map(str, CASES)],
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},

@@ -38,7 +38,7 @@ def try_(
             "--connections",
             min=1,
             metavar="N",
-            help="Connections in all; by default 60 for each farm and family, or a full turn.",
+            help="About so many in all; by default 60 for each farm and family, or a full turn.",
         ),
     ] = None,
     down: Annotated[

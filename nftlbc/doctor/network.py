@@ -100,6 +100,15 @@ class Network:
             found += [str(hop["dev"]) for hop in each if isinstance(hop, dict) and "dev" in hop]
         return unique(found)
 
+    def default_gateways(self, family: Family) -> set[Address]:
+        found = set()
+        for row in self._defaults[family]:
+            hops = row.get("nexthops")
+            for hop in [row, *(hops if isinstance(hops, list) else [])]:
+                if isinstance(hop, dict) and "gateway" in hop:
+                    found.add(str(hop["gateway"]))
+        return found
+
     def advertised(self) -> tuple[str, ...]:
         """The interfaces whose IPv6 default route the kernel learned from a router."""
         rows = [row for row in self._defaults[6] if row.get("protocol") == "ra"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
+from nftlbc.doctor.connections import Connection, read_connections
 from nftlbc.doctor.finding import unique
 from nftlbc.doctor.foreign import listing
 from nftlbc.doctor.foreign.packet import Path
@@ -44,19 +44,28 @@ class Situation:
     @cached_property
     def ways(self) -> dict[Address, Way | Refused]:
         """The kernel's way to each backend."""
-        addresses = unique(each.address for each in chain(*(farm.backends for farm in self.farms)))
+        addresses = unique(each.address for farm in self.farms for each in farm.backends)
         found = self.network.ways([Query(address) for address in addresses])
         return dict(zip(addresses, found, strict=True))
 
     @cached_property
     def here(self) -> dict[Address, bool]:
         """Whether each listener's address is this machine's own."""
-        addresses = unique(each.address for each in chain(*(farm.listeners for farm in self.farms)))
+        addresses = (each.address for farm in self.farms for each in farm.listeners)
+        return self.local(unique(addresses))
+
+    def local(self, addresses: Sequence[Address]) -> dict[Address, bool]:
+        """Whether the kernel takes packets for these addresses as its own."""
         found = self.network.ways([Query(address) for address in addresses])
         return {
             address: isinstance(way, Way) and way.local
             for address, way in zip(addresses, found, strict=True)
         }
+
+    @cached_property
+    def connections(self) -> tuple[Connection, ...]:
+        """The translated ones that the kernel tracks, as far as they can be read at once."""
+        return read_connections(self.machine)
 
     def users(self, address: Address) -> tuple[str, ...]:
         """The farms that listen on an address: ``farm web``."""
@@ -127,11 +136,12 @@ class Situation:
         backends = farm.pool(family)
         for listener in listeners:
             for backend in backends if listener is listeners[0] else backends[:1]:
-                path = self._path(listener, backend)
+                path = self.path(listener, backend)
                 if path is not None:
                     yield farm, path
 
-    def _path(self, listener: Listener, backend: Backend) -> Path | None:
+    def path(self, listener: Listener, backend: Backend) -> Path | None:
+        """What is known of a listener's connections to a backend; None where no way leads to it."""
         way = self.ways[backend.address]
         if isinstance(way, Refused):
             return None

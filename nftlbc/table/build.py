@@ -16,6 +16,7 @@ from nftlbc.table.model import (
     BACKEND_BITS,
     OURS,
     REPLACE_SOURCE,
+    AddToMark,
     Chain,
     Counter,
     Destination,
@@ -77,7 +78,7 @@ def build(farms: Sequence[Farm]) -> Table:
         name = pool.farm.name
         start = starts.get((name, pool.family), 0)
         program.add(pool, order, start, farm_numbers[name])
-    shared = [ways.refuse()]
+    shared = [ways.tracking(), ways.refuse()]
     if sizes:
         shared.append(ways.pick(names[4]))
     chains = [*shared, *program.shared.values(), *program.farms, *_base_chains(elements, program)]
@@ -214,8 +215,11 @@ class _Program:
         self._known: set[Way | Memory] = set()
 
     def add(self, pool: Pool, order: Sequence[int], start: int, number: int) -> None:
-        # With nobody alive there is no way at all, and no map that it could look into.
-        rules = self._rules(pool, order, start, number) if pool.live else [(Goto("refuse"),)]
+        # With nobody alive there is no way at all, and no map that it could look into. What is
+        # refused is marked all the same: in a table without a word of ct the kernel tracks no
+        # connections, runs no nat chain, and lets everybody through.
+        dead: list[Rule] = [(AddToMark(OURS), Goto("refuse"))]
+        rules = self._rules(pool, order, start, number) if pool.live else dead
         lines = about.farm(pool, order)
         self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines))
 

@@ -27,6 +27,7 @@ from nftlbc.table.model import (
     Lookup,
     MatchProtocol,
     MatchSet,
+    MatchTranslated,
     Reject,
     Remember,
     Rule,
@@ -147,6 +148,13 @@ def triple(family: Family) -> Fields:
 
 def pick(names: Names) -> Chain:
     return Chain("pick", ((SetMark(Lookup(names.slots, (MARK,))),),))
+
+
+def tracking() -> Chain:
+    """Nobody goes there. With no rule about connections in any table the kernel stops tracking
+    them, and all that are open are reset: so when the last backend of all went down."""
+    about = ("Keeps connection tracking on where no other rule asks for it.",)
+    return Chain("tracking", ((MatchTranslated(),),), about=about)
 
 
 def refuse() -> Chain:

@@ -178,8 +178,8 @@ def source_due(plan: Plan, connection: Connection, setting: Setting) -> Address:
         return next(each for each in farm.forward.addresses if (":" in each) == (family == 6))
     if farm.forward.kind == "masquerade":
         return setting.balancer[family]
-    # A backend that meets itself or its neighbour would be answered past the balancer.
-    if farm.hairpin and connection.source in {each.address for each in plan.pool.backends}:
+    if connection.host == "servers":
+        # A hairpin: with its own address, a neighbour would answer it past the balancer.
         return setting.balancer[family]
     return connection.source
 

@@ -402,6 +402,7 @@ def test_comments_by_hand(tmp_path: Path) -> None:
             203.0.113.1,
             203.0.113.2,  # second
         }
+
         # nowhere
         #
         """)

@@ -200,6 +200,36 @@ def _refused(lb: Balancer, vip: str, port: int, protocol: Protocol) -> None:
     assert max(answer.seconds for answer in answers) < 0.9
 
 
+@pytest.mark.xfail(reason="a reset to a port that is itself a listener's is balanced")
+def test_a_process_of_the_balancer_is_refused_whatever_its_own_port() -> None:
+    text = f"""
+farm range {{
+    listen {VIP}, {VIP6} tcp port 25000-25001
+    backend a  10.0.0.1 weight 0
+    backend a6 2001:db8:1::1 weight 0
+}}
+"""
+    with balancing(text) as lb:
+        for vip in (VIP, VIP6):
+            answers = lb.ask(1, vip, 25000, host="balancer", source=vip, source_port=25001)
+            assert lb.named(answers) == ["refused"]
+
+
+@pytest.mark.parametrize("state", [DOWN, DRAIN])
+def test_nobody_is_let_through_where_no_farm_has_anybody(state: str) -> None:
+    """Not even then may the kernel leave connection tracking, and with it our chains, aside."""
+    text = f"""
+farm web {{
+    listen {VIP}, {VIP6} tcp port 80
+    backend a  10.0.0.1 {state}
+    backend a6 2001:db8:1::1 {state}
+}}
+"""
+    with balancing(text) as lb, _server(lb, 80, 99):
+        for vip in (VIP, VIP6):
+            _refused(lb, vip, 80, "tcp")
+
+
 _SERVER = """
 import selectors, socket, sys
 line = b"balancer 0 nobody 0\\n"

@@ -116,6 +116,15 @@ def test_exact_shares_are_due_to_the_connection():
     assert rows[2].why == "backup"
 
 
+def test_known_clients_are_due_where_they_are_known():
+    rows = tried(farm(2, 1, **KINDS["sticky"])).rows
+    assert [(row.name, row.got, row.low, row.high, row.due) for row in rows] == [
+        ("b0", 28, 28, 28, 28),
+        ("b1", 14, 14, 14, 14),
+        ("spare", 0, 0, 0, 0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "why"), [("drain", "drain"), ("down", "down"), ("up", "weight 0")]
 )

@@ -267,6 +267,30 @@ def test_a_down_backend_that_still_gets_clients():
     assert trial.phases[0].ok
 
 
+CUTTER = """
+table inet cutter {
+    chain cut {
+        type filter hook forward priority 0;
+        tcp dport 8080 tcp flags & (syn | fin | rst) == 0 meta length > 52 drop
+    }
+}
+"""
+
+
+def test_open_connections_that_a_reload_cuts():
+    """What is said on them is lost; new ones, on which clients say nothing, are as before."""
+    loads = []
+
+    def write(table):
+        loads.append(table)
+        return script.write(table) + (CUTTER if len(loads) == 2 else "")
+
+    trial = tried(example("web"), write, down=(("web", "app2"),))
+    assert broken(trial) == {("web", "open")}
+    check = named(pool(trial, phase=1).checks, "open")
+    assert check.text == "open connections: 0 of 40 went on"
+
+
 def test_sticky_clients_that_are_forgotten_by_a_reload():
     flushed = doctored(r"\Atable", "table", 0)
 
@@ -284,6 +308,15 @@ def test_where_nothing_answers_no_more_is_sent_than_it_takes_to_know():
     trial = tried((*example("web"), *example("mail")), lost)
     assert {name for _, name in broken(trial)} == {"answered", "shares"}
     assert [pool(trial, name).connections for name in ("web", "mail")] == [60, 20]
+
+
+def test_a_timeout_that_is_over_before_the_second_visit_is_not_judged():
+    [farm] = example("mail")
+    short = replace(farm, persistence=replace(farm.persistence, timeout=1))
+    trial = tried([short])
+    assert trial.ok
+    assert [check.ok for check in pool(trial, "mail").checks if check.name == "shares"] == [None]
+    assert {row.ok for row in pool(trial, "mail").rows} == {None}
 
 
 # What can't be tried

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nftlbc.doctor.finding import Finding, Unseen, Verdict, ok, some
-from nftlbc.doctor.network import Query, Refused, Way
+from nftlbc.doctor.network import Query, Refused
 from nftlbc.doctor.settings import key, lasting, set_now
 from nftlbc.doctor.situation import Route, Situation
 from nftlbc.farms import Address
@@ -18,6 +18,8 @@ _WHAT: Final = {
     "Permission denied": "a route of the kind prohibit keeps packets from",
     "Invalid argument": "a route of the kind blackhole swallows what goes to",
 }
+_FILTERED: Final = ("Invalid argument", "Invalid cross-device link")
+"""What the kernel says of a packet that rp_filter drops: Linux 6.18, and those before 6.14."""
 
 
 def routes(situation: Situation) -> Iterator[Finding]:
@@ -121,7 +123,7 @@ def reverse_path(situation: Situation) -> Iterator[Finding]:
     answers = situation.network.ways([query for _, _, query in asked])
     strict: dict[str, list[str]] = defaultdict(list)
     for (device, route, _), way in zip(asked, answers, strict=True):
-        if isinstance(way, Refused) and _filters(situation, device):
+        if isinstance(way, Refused) and way.reason in _FILTERED and _strict(situation, device):
             strict[device].append(f"farm {route.farm.name}")
     for device, farms in strict.items():
         path = key("net", "ipv4", "conf", device, "rp_filter")
@@ -141,12 +143,7 @@ def reverse_path(situation: Situation) -> Iterator[Finding]:
         yield ok(name, "rp_filter lets the farms' packets through")
 
 
-def _filters(situation: Situation, device: str) -> bool:
+def _strict(situation: Situation, device: str) -> bool:
     """The kernel takes the greater of the interface's setting and that of all."""
     keys = [key("net", "ipv4", "conf", each, "rp_filter") for each in ("all", device)]
-    return any(situation.machine.sysctl(each) for each in keys)
-
-
-def is_far(way: Way | Refused) -> bool:
-    """A gateway stands between."""
-    return isinstance(way, Way) and way.gateway is not None
+    return max(situation.machine.sysctl(each) or 0 for each in keys) == 1

@@ -25,9 +25,7 @@ _NAT: Final = "type nat hook prerouting priority -100;"
 
 CONSTRUCTS: Final = (
     Construct("tables", "tables of the family inet", "nf_tables", "chain c { }"),
-    Construct(
-        "nat-chains", "chains of type nat", "nft_chain_nat", f"chain c {{\n{_NAT}\n}}"
-    ),
+    Construct("nat-chains", "chains of type nat", "nft_chain_nat", f"chain c {{\n{_NAT}\n}}"),
     Construct(
         "verdict-maps",
         "maps from address, protocol and port to a chain (listeners)",
@@ -120,12 +118,14 @@ _LONG: Final = (
     Key("destination-ip"),
     Key("destination-port"),
 )
+_ROUND_ROBIN: Final = Balance()
+_DNAT: Final = Forward()
 
 
 def _farm(
     name: str,
-    balance: Balance = Balance(),
-    forward: Forward = Forward(),
+    balance: Balance = _ROUND_ROBIN,
+    forward: Forward = _DNAT,
     persistence: Persistence | None = None,
     port: int | None = 8080,
     listeners: tuple[Listener, ...] = (),

@@ -9,7 +9,7 @@ from typing import Final
 from nftlbc.doctor.finding import Finding, Verdict, ok, some, unique
 from nftlbc.doctor.network import Assigned, Interface
 from nftlbc.doctor.processes import named
-from nftlbc.doctor.settings import key, lasting, set_now
+from nftlbc.doctor.settings import key
 from nftlbc.doctor.situation import Situation
 from nftlbc.farms import Address
 
@@ -134,7 +134,9 @@ def sources(situation: Situation) -> Iterator[Finding]:
     """The addresses of ``forward snat``: what backends answer to."""
     name = "snat-address"
     wanted = {
-        address: f"farm {farm.name}" for farm in situation.farms for address in farm.forward.addresses
+        address: f"farm {farm.name}"
+        for farm in situation.farms
+        for address in farm.forward.addresses
     }
     if not wanted:
         return

@@ -31,7 +31,6 @@ def improve(machine: Machine, table: Table) -> Table:
         return table
     if not any(_foreign(rule) for chain in table.chains.values() for rule in chain.rules):
         return table
-    table = replace(table, made_by="iptables-nft")
     program = _saver(machine, table.family, "nft")
     if program is None:
         return replace(table, hidden=True)
@@ -43,7 +42,7 @@ def improve(machine: Machine, table: Table) -> Table:
         name: replace(chain, rules=rules.get(name, chain.rules))
         for name, chain in table.chains.items()
     }
-    return replace(table, chains=chains)
+    return replace(table, chains=chains, made_by="iptables-nft")
 
 
 def legacy(machine: Machine) -> Iterator[Table | tuple[str, str]]:

@@ -22,7 +22,10 @@ _TARGETS: Final[dict[str, Any]] = {
     "NFQUEUE": {"queue": None},
 }
 _KNOWN_MATCHES: Final = frozenset(
-    "comment tcp udp sctp conntrack state multiport addrtype mark connmark".split()
+    [
+        *("comment", "tcp", "udp", "sctp", "conntrack", "state"),
+        *("multiport", "addrtype", "mark", "connmark"),
+    ]
 )
 
 _Option = tuple[bool, str, list[str]]

@@ -43,6 +43,14 @@ OUR_MARK: Final = Bits(OURS, OURS)
 """The mark of any connection of ours: its bit 31 is set, the others may be anything."""
 NO_MARK: Final = Bits(0)
 
+_UNTRACKED: Final[dict[str, Value]] = {
+    "ct state": Flags(frozenset({"invalid"})),
+    "ct mark": NOTHING,
+    "ct status": NOTHING,
+    "ct direction": NOTHING,
+}
+"""Before a connection is looked up the kernel calls its packets invalid, and knows no more."""
+
 
 class Path(NamedTuple):
     """One way of connections through this machine, as far as it is known; see ``packets``."""
@@ -68,11 +76,12 @@ def arriving(path: Path, *, tracked: bool) -> Packet:
     _add(fields, "th dport", path.port)
     if path.here is not None:
         fields["fib daddr type"] = "local" if path.here else "unicast"
-    # Before tracking the kernel says invalid, and has nothing else to say.
-    fields["ct state"] = Flags(frozenset({"new" if tracked else "invalid"}))
-    fields["ct mark"] = NO_MARK if tracked else NOTHING
-    fields["ct status"] = Flags(frozenset()) if tracked else NOTHING
-    fields["ct direction"] = "original" if tracked else NOTHING
+    if not tracked:
+        return fields | _UNTRACKED
+    fields["ct state"] = Flags(frozenset({"new"}))
+    fields["ct mark"] = NO_MARK
+    fields["ct status"] = Flags(frozenset())
+    fields["ct direction"] = "original"
     return fields
 
 
@@ -89,14 +98,14 @@ def translated(path: Path, state: str = "new", *, routed: bool = True) -> Packet
     return fields | _connection(path, state, "original")
 
 
-def answering(path: Path, *, routed: bool = True) -> Packet:
+def answering(path: Path, *, routed: bool = True, tracked: bool = True) -> Packet:
     """A backend's packet on its way to the client."""
     fields = _common(path, path.leaves)
     _add(fields, f"{_ip(path)} saddr", path.backend)
     _add(fields, "th sport", path.backend_port)
     if routed:
         _add(fields, "oifname", path.arrives)
-    return fields | _connection(path, "established", "reply")
+    return fields | (_connection(path, "established", "reply") if tracked else _UNTRACKED)
 
 
 def _connection(path: Path, state: str, direction: str) -> dict[str, Value]:

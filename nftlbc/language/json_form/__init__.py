@@ -138,13 +138,12 @@ def _written(value: Any, indent: str, opened: Any = 0, before: int = 0) -> str:
     if not opened and before + len(text) + len(",") <= fmt.WIDTH:
         return text
     inner = indent + "  "
-    lines = []
     if isinstance(value, dict):
+        lines = []
         for name, each in value.items():
             start = f"{inner}{json.dumps(name, ensure_ascii=False)}: "
             deeper = opened.get(name, 0) if isinstance(opened, dict) else max(opened - 1, 0)
             lines.append(start + _written(each, inner, deeper, len(start)))
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-    for each in value:
-        lines.append(inner + _written(each, inner, max(opened - 1, 0), len(inner)))
+    lines = [inner + _written(each, inner, max(opened - 1, 0), len(inner)) for each in value]
     return "[\n" + ",\n".join(lines) + f"\n{indent}]"
