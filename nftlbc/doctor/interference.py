@@ -99,7 +99,9 @@ class Inspection:
             for chain in table.hooked("prerouting", "forward", "postrouting"):
                 for answer, packet in _marked(chain, path):
                     walk = self.walk(table, chain, packet)
-                    lone = all(each.effect is Effect.ACCEPT for each in walk.ends)
+                    lone = all(
+                        each.effect is Effect.ACCEPT and each.rule is None for each in walk.ends
+                    )
                     for event in walk.events:
                         if event.effect in (Effect.SAVE_MARK, Effect.RESTORE_MARK):
                             yield Standing(table, chain, event, farm, path, answer, lone)

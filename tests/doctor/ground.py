@@ -129,3 +129,21 @@ def mended(farms: str, name: str, *changes: str, path: str | None = None) -> tup
     ]
     before, _, after = inside(steps, path=path)[-3:]
     return before, after
+
+
+def each(farms: str, *cases: str) -> dict[str, Report]:
+    """The report on the healthy machine with each of these tables, one after the other."""
+    steps = [{"run": HEALTHY}]
+    for case in cases:
+        steps += [{"run": case}, {"doctor": farms}, {"run": "nft flush ruleset"}]
+    return dict(zip(cases, inside(steps)[2::3], strict=True))
+
+
+def mended_each(farms: str, name: str, *cases: str) -> dict[str, tuple[Report, Report]]:
+    """The same, and the report after the commands of a check's findings."""
+    steps = [{"run": HEALTHY}]
+    for case in cases:
+        steps += [{"run": case}, {"doctor": farms}, {"mend": name}, {"doctor": farms}]
+        steps.append({"run": "nft flush ruleset"})
+    results = inside(steps)
+    return dict(zip(cases, zip(results[2::5], results[4::5], strict=True), strict=True))

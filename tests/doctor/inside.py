@@ -60,7 +60,8 @@ def mend(last: Any, name: str) -> str:
         for command in finding["commands"]
     ]
     if not commands:
-        sys.exit(f"{name} has no command that mends it: {json.dumps(last, indent=1)}")
+        wrong = [each for each in last["findings"] if each["verdict"] != "ok"]
+        sys.exit(f"{name} has no command that mends it: {json.dumps(wrong, indent=1)}")
     return "".join(shell(command) for command in commands)
 
 

@@ -30,13 +30,19 @@ class Flags(NamedTuple):
     others: bool = False
 
 
+class Outside(NamedTuple):
+    """An address of which is known only that it is not in a network."""
+
+    network: str
+
+
 class Nothing:
     """The packet has no such field."""
 
 
 NOTHING: Final = Nothing()
 
-Value = str | int | Bits | Flags | Nothing
+Value = str | int | Bits | Flags | Outside | Nothing
 Packet = Mapping[str, Value]
 
 OUR_MARK: Final = Bits(OURS, OURS)
@@ -67,11 +73,14 @@ class Path(NamedTuple):
     """The interface that leads to the backend."""
     here: bool | None = None
     """The listener's address is this machine's own."""
+    inside: str | None = None
+    """The network that the backend is in, and no client is."""
 
 
 def arriving(path: Path, *, tracked: bool) -> Packet:
     """A client's first packet before its address is translated."""
     fields = _common(path, path.arrives)
+    _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.listener)
     _add(fields, "th dport", path.port)
     if path.here is not None:
@@ -90,6 +99,7 @@ def translated(path: Path, state: str = "new", *, routed: bool = True) -> Packet
     one. ``routed``: the interface by which it leaves is known already.
     """
     fields = _common(path, path.arrives)
+    _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.backend)
     _add(fields, "th dport", path.backend_port)
     if routed:
@@ -102,6 +112,7 @@ def answering(path: Path, *, routed: bool = True, tracked: bool = True) -> Packe
     """A backend's packet on its way to the client."""
     fields = _common(path, path.leaves)
     _add(fields, f"{_ip(path)} saddr", path.backend)
+    _add(fields, f"{_ip(path)} daddr", _client(path))
     _add(fields, "th sport", path.backend_port)
     if routed:
         _add(fields, "oifname", path.arrives)
@@ -135,6 +146,10 @@ def _common(path: Path, device: str | None) -> dict[str, Value]:
 def _add(fields: dict[str, Value], name: str, value: Value | None) -> None:
     if value is not None:
         fields[name] = value
+
+
+def _client(path: Path) -> Outside | None:
+    return None if path.inside is None else Outside(path.inside)
 
 
 def _ip(path: Path) -> str:
