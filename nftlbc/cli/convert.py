@@ -90,7 +90,7 @@ def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
     context = Context()
     text, source = one(file, context)
     new = None
-    if source is not None:
+    if source is not None and not has_errors(context.diagnostics):
         statements, mistakes = syntax.parse(source)
         context.diagnostics += mistakes
         if not has_errors(context.diagnostics):

@@ -15,6 +15,7 @@ from typing import Any, Final
 from nftlbc.doctor.foreign.packet import (
     ALL,
     NOTHING,
+    Between,
     Bits,
     Flags,
     Nothing,
@@ -180,6 +181,8 @@ def equal(value: Any, right: Any) -> Truth:
         return _number(value, right)
     if isinstance(value, Outside):
         return _outside(value, right)
+    if isinstance(value, Between):
+        return _between(value, right)
     if not isinstance(value, str):
         return Truth.MAYBE
     if isinstance(right, dict):
@@ -221,6 +224,18 @@ def _address(value: str, right: Any) -> Truth:
         here = _numbered(value)
         return _sure(here.version == first.version and int(first) <= int(here) <= int(last))
     return Truth.MAYBE
+
+
+def _between(value: Between, right: Any) -> Truth:
+    if isinstance(right, dict) and "range" in right:
+        first, last = right["range"]
+        if first <= value.first and value.last <= last:
+            return Truth.YES
+    elif isinstance(right, int):
+        first = last = right
+    else:
+        return Truth.MAYBE
+    return Truth.NO if last < value.first or value.last < first else Truth.MAYBE
 
 
 def _outside(value: Outside, right: Any) -> Truth:

@@ -36,18 +36,27 @@ class Outside(NamedTuple):
     network: str
 
 
+class Between(NamedTuple):
+    """A number of which is known only where it lies, both ends included."""
+
+    first: int
+    last: int
+
+
 class Nothing:
     """The packet has no such field."""
 
 
 NOTHING: Final = Nothing()
 
-Value = str | int | Bits | Flags | Outside | Nothing
+Value = str | int | Bits | Flags | Outside | Between | Nothing
 Packet = Mapping[str, Value]
 
 OUR_MARK: Final = Bits(OURS, OURS)
 """The mark of any connection of ours: its bit 31 is set, the others may be anything."""
 NO_MARK: Final = Bits(0)
+_CLIENTS_PORT: Final = Between(1024, 65535)
+"""Clients ask from ports like these; what is meant for port 53 is not meant for them."""
 
 _UNTRACKED: Final[dict[str, Value]] = {
     "ct state": Flags(frozenset({"invalid"})),
@@ -82,6 +91,7 @@ def arriving(path: Path, *, tracked: bool) -> Packet:
     fields = _common(path, path.arrives)
     _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.listener)
+    fields["th sport"] = _CLIENTS_PORT
     _add(fields, "th dport", path.port)
     if path.here is not None:
         fields["fib daddr type"] = "local" if path.here else "unicast"
@@ -101,6 +111,7 @@ def translated(path: Path, state: str = "new", *, routed: bool = True) -> Packet
     fields = _common(path, path.arrives)
     _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.backend)
+    fields["th sport"] = _CLIENTS_PORT
     _add(fields, "th dport", path.backend_port)
     if routed:
         _add(fields, "oifname", path.leaves)
@@ -114,6 +125,7 @@ def answering(path: Path, *, routed: bool = True, tracked: bool = True) -> Packe
     _add(fields, f"{_ip(path)} saddr", path.backend)
     _add(fields, f"{_ip(path)} daddr", _client(path))
     _add(fields, "th sport", path.backend_port)
+    fields["th dport"] = _CLIENTS_PORT
     if routed:
         _add(fields, "oifname", path.arrives)
     return fields | (_connection(path, "established", "reply") if tracked else _UNTRACKED)

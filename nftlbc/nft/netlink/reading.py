@@ -77,7 +77,7 @@ def read(
                 except Disturbed:
                     continue
                 after = kernel.generation()
-            if True:
+            if after == before or not events.drain_until(after):
                 return table
     raise NftError(
         f"table inet {_TABLE} changed each of the {_TRIES} times that it was read",
