@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +24,12 @@ def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
 
     gc.disable()
     farms = read_farms(file, quiet=quiet)
+    if not farms:
+        fail(
+            Status.MISTAKES,
+            f"no farm in {file}: nothing would be balanced any more",
+            "if that is meant, nftlbc remove takes the table away",
+        )
     script = pipeline.script(farms)
     try:
         kernel.load(script)
@@ -31,7 +37,7 @@ def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:
         backends = sum(len(farm.backends) for farm in farms)
-        say(f"table inet nftlbc: {len(farms)} farms, {backends} backends")
+        say(f"table inet nftlbc: {counted(len(farms), 'farm')}, {counted(backends, 'backend')}")
 
 
 def remove(

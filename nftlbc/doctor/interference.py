@@ -41,7 +41,8 @@ class Standing(NamedTuple):
         """``chain forward, handle 7``, ``chain FORWARD, its policy``."""
         if self.outcome.rule is None:
             return f"chain {self.outcome.chain}, its policy"
-        return f"chain {self.outcome.chain}, {self.outcome.rule.label}"
+        label = self.outcome.rule.label
+        return label if label.startswith("-A ") else f"chain {self.outcome.chain}, {label}"
 
 
 class Inspection:

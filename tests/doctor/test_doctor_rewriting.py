@@ -84,7 +84,11 @@ def test_packets_that_are_not_tracked() -> None:
 
 
 def test_packets_that_are_tracked_all_the_same() -> None:
-    cases = [raw("tcp dport 53 notrack"), raw("udp dport 54 notrack"), raw("notrack", priority=-150)]
+    cases = [
+        raw("tcp dport 53 notrack"),
+        raw("udp dport 54 notrack"),
+        raw("notrack", priority=-150),
+    ]
     for case, report in each(DNS, *cases).items():
         assert report.wrong == {}, case
 

@@ -19,6 +19,7 @@ from nftlbc.nft.script import write
 from nftlbc.table.model import Table
 
 NFTS = os.environ.get("NFTLBC_NFTS", "nft").split(":")
+PIECE = 5_000
 _INSIDE = "NFTLBC_TEST_INSIDE"
 _UNSHARE = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
 
@@ -85,6 +86,16 @@ def in_turn(first: str, second: str, pause: float) -> Iterator[None]:
             changer.kill()
 
 
-def many(name: str, count: int) -> str:
-    elements = ", ".join(f"{n} : 1" for n in range(count))
-    return f"map {name} {{ type mark : mark; size {2 * count}; elements = {{ {elements} }}; }}\n"
+def fill(map: str, count: int) -> None:
+    """Elements from 0 on, all 1, in pieces that a transaction without privileges may have.
+
+    map: ``TABLE MAP``; it is made where it is not there.
+    """
+    size = 1 << (2 * count).bit_length()
+    load(f"add map inet {map} {{ type mark : mark; size {size}; }}\n")
+    for first in range(0, count, PIECE):
+        load(f"add element inet {map} {{ {ones(first, min(count, first + PIECE))} }}\n")
+
+
+def ones(first: int, end: int) -> str:
+    return ", ".join(f"{n} : 1" for n in range(first, end))

@@ -98,13 +98,13 @@ def test_what_was_written_is_read(nft: str, tmp_path: Path) -> None:
 def test_a_large_table(tmp_path: Path) -> None:
     """More than one datagram of each kind, and comments and names of many lengths."""
     text = "".join(
-        f"farm f{'x' * (n % 9)}{n} {{ listen 203.0.{n // 250}.{n % 250 + 1} tcp port 80\n"
+        f"farm f{'x' * (n % 9)}{n} {{ listen 203.0.113.{n + 1} tcp port 80\n"
         + "".join(
-            f"backend b{'y' * (each * n % 7)}{each} 10.{n // 250}.{n % 250}.{each + 1} port 80\n"
+            f"backend b{'y' * (each * n % 7)}{each} 10.0.{n}.{each + 1} port 80 weight {each + 1}\n"
             for each in range(6)
         )
         + "}\n"
-        for n in range(1500)
+        for n in range(120)
     )
     table = table_of(text, tmp_path)
     load(table)
