@@ -102,6 +102,8 @@ def main() -> None:
         elif kind == "frame":
             frames.send(*text.split())
             results.append(None)
+        elif kind == "passes":
+            results.append(frames.passes(text))
         elif kind == "mend":
             results.append(mend(last, text))
         else:
