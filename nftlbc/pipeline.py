@@ -16,12 +16,12 @@ from nftlbc.table.model import Table
 def read(name: str) -> tuple[tuple[Farm, ...], list[Diagnostic]]:
     """The farms of a file (``-``: standard input) and all that is wrong with them."""
     from nftlbc import language, rules
-    from nftlbc.diagnostics import has_errors, warning
+    from nftlbc.diagnostics import warning
     from nftlbc.source import Location
 
     farms, diagnostics = language.read(name)
     diagnostics = [*diagnostics, *rules.check(farms)]
-    if not farms and not has_errors(diagnostics):
+    if not farms and not diagnostics:
         shown = "(standard input)" if name == "-" else name
         place = Location(shown, None, 1, "", 0)
         diagnostics.append(warning("there is no farm in it", place, "nothing will be balanced"))

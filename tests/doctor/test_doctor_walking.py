@@ -80,7 +80,7 @@ VERDICTS = [
 def possible(words: list[str]) -> bool:
     """nft refuses a rule for two protocols at once."""
     kinds = ("tcp ", "udp ", "icmp ", "ip protocol ", "th ", "meta l4proto ")
-    families = ("ip ", "ip6 ", "meta nfproto ", "icmp ")
+    families = ("ip ", "ip6 ", "meta nfproto ", "icmp ", "ct original ip ")
     return all(
         len({kind for each in words for kind in group if each.startswith(kind)}) < 2
         for group in (kinds, families)
