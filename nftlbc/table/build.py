@@ -6,7 +6,7 @@ alone: the same for every order of files, machine and Python.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
@@ -48,8 +48,11 @@ _ADDRESS_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 Sections = dict[str, dict[ElementKey, ElementData]]
 
 
-def build(farms: Sequence[Farm]) -> Table:
-    """The table of valid farms (``rules.check`` found no error), sorted by name."""
+def build(farms: Sequence[Farm], marks: Mapping[str, int] | None = None) -> Table:
+    """The table of valid farms (``rules.check`` found no error), sorted by name.
+
+    marks: the numbers that backends have in a running table (``numbers.known_as``).
+    """
     farms = sorted(farms, key=lambda farm: farm.name)
     pools = [pool_of(farm, family) for farm in farms for family in farm.families]
     orders = [slots_of(pool) for pool in pools]
@@ -60,7 +63,7 @@ def build(farms: Sequence[Farm]) -> Table:
     }
     starts = place_slots(sizes)
     elements = _Elements()
-    numbers = Numbers()
+    numbers = Numbers(marks)
     farm_numbers = {farm.name: numbers.farm(farm.name) for farm in farms}
     for pool, order in zip(pools, orders, strict=True):
         marks = [numbers.mark(pool.farm.name, backend) for backend in pool.backends]

@@ -24,13 +24,22 @@ def _hashed(text: str, attempt: int = 0) -> int:
     return int.from_bytes(blake2b(data.encode(), digest_size=4).digest(), "big")
 
 
+def known_as(farm: str, address: str, port: int | None) -> str:
+    """What a backend's number is hashed from."""
+    return f"{farm} {address} {port or 0}"
+
+
 class Numbers:
     """Gives each farm and each backend its number; the same for the same input in any order
-    that is sorted by name."""
+    that is sorted by name.
 
-    def __init__(self) -> None:
+    marks: the numbers of backends that are in use, by ``known_as``: whoever has one keeps it.
+    """
+
+    def __init__(self, marks: Mapping[str, int] | None = None) -> None:
         self._farms: set[int] = {0}
-        self._marks: set[int] = set()
+        self._in_use = marks or {}
+        self._marks: set[int] = set(self._in_use.values())
 
     def farm(self, name: str) -> int:
         """1 to 2^31 - 1, for ``meta priority``."""
@@ -38,7 +47,9 @@ class Numbers:
 
     def mark(self, farm: str, backend: Backend) -> int:
         """The connection mark of a backend: bit 31, and 30 bits from farm, address and port."""
-        text = f"{farm} {backend.address} {backend.port or 0}"
+        text = known_as(farm, backend.address, backend.port)
+        if text in self._in_use:
+            return self._in_use[text]
         mark = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
         mark = mark & _BACKEND_BITS | OURS
         if mark in self._marks:
