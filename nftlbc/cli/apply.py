@@ -38,6 +38,7 @@ def plan(
     farms = read_farms(file, quiet=quiet)
     try:
         found = planning.plan(farms)
+        told = [] if nft else telling.told(found)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if nft:
@@ -45,16 +46,16 @@ def plan(
     elif json:
         from json import dumps
 
-        write(dumps(telling.as_json(found), indent=2, ensure_ascii=False) + "\n")
+        write(dumps(telling.as_json(found, told), indent=2, ensure_ascii=False) + "\n")
     else:
-        write("".join(f"{line}\n" for line in telling.lines(found)))
+        write("".join(f"{line}\n" for line in telling.lines(found, told)))
     if exit_code and not found.empty:
         raise typer.Exit(int(Status.NOT_SO))
 
 
 def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Quiet = False) -> None:
     """Make the kernel's table what the file says, in one transaction; what stays is not touched."""
-    from nftlbc.nft import kernel, lock
+    from nftlbc.nft import lock
     from nftlbc.nft.program import NftError
     from nftlbc.plan import planning
 
@@ -62,8 +63,7 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
     farms = read_farms(file, quiet=quiet)
     try:
         with lock.held(wait=not no_wait):
-            found = planning.plan(farms)
-            kernel.send(found.transaction)
+            found = planning.apply(farms)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nftlbc.nft.elements import key_texts
 from nftlbc.nft.netlink import Counted, KernelChain, KernelMap, KernelTable
 from nftlbc.nft.rules import digest
-from nftlbc.table.model import Chain, ElementData, ElementKey, Map, Table
+from nftlbc.nft.sticky import Carried
+from nftlbc.nft.words import Unwritable
+from nftlbc.table.model import OURS, Chain, ElementData, ElementKey, Map, Table
 
 Some = Mapping[ElementKey, ElementData]
 
@@ -26,6 +29,8 @@ class MapChange:
     come: Some = field(default_factory=dict)
     counters: Mapping[ElementKey, Counted] = field(default_factory=dict)
     """What those that come carry over from those that went."""
+    anew: bool = False
+    """It has elements that can't be named in a script: it is emptied as a whole."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,12 @@ class Difference:
     them all rules for a moment within the transaction."""
     odd_chains: tuple[KernelChain, ...] = ()
     """Hooked in elsewhere than wanted."""
+    dropping: tuple[Chain, ...] = ()
+    """Wanted ones that drop what they don't know: their policy is changed back."""
     asleep: bool = False
     """The table is there and switched off."""
+    sticky: tuple[Carried, ...] = ()
+    """Entries that go on in another map."""
 
     @property
     def empty(self) -> bool:
@@ -57,7 +66,7 @@ class Difference:
 
 
 def difference(kernel: KernelTable, wanted: Table) -> Difference:
-    """What turns the kernel's table into the wanted one.
+    """What turns the kernel's table into the wanted one, but for sticky entries.
 
     The elements of all maps that are not dynamic must have been read.
     """
@@ -66,16 +75,12 @@ def difference(kernel: KernelTable, wanted: Table) -> Difference:
         for each in wanted.maps
         if each.name in kernel.maps and not kernel.maps[each.name].declared_as(each)
     )
-    odd_chains = tuple(
-        there
-        for each in wanted.chains
-        if (there := kernel.chains.get(each.name)) is not None and not _hooked_alike(there, each)
-    )
+    there = kernel.chains
+    pairs = [(there[each.name], each) for each in wanted.chains if each.name in there]
+    odd_chains = tuple(old for old, each in pairs if not _hooked_alike(old, each))
     odd = {each.name for each in odd_maps}
     kept = {name: each for name, each in kernel.maps.items() if name not in odd}
-    changes = [
-        _elements(kept.get(each.name), each) for each in wanted.maps if not each.dynamic
-    ]
+    changes = [_elements(kernel, kept, each) for each in wanted.maps if not each.dynamic]
     all_chains = bool(odd_maps or odd_chains)
     return Difference(
         new_maps=tuple(each for each in wanted.maps if each.name not in kept),
@@ -83,7 +88,7 @@ def difference(kernel: KernelTable, wanted: Table) -> Difference:
         chains=tuple(
             each
             for each in wanted.chains
-            if all_chains or not _same_rules(kernel.chains.get(each.name), each)
+            if all_chains or not same_rules(there.get(each.name), each)
         ),
         stale_maps=tuple(each for name, each in kept.items() if name not in wanted.map),
         stale_chains=tuple(
@@ -91,6 +96,9 @@ def difference(kernel: KernelTable, wanted: Table) -> Difference:
         ),
         odd_maps=odd_maps,
         odd_chains=odd_chains,
+        dropping=tuple(
+            each for old, each in pairs if old.hook and not old.hook.accepts and not all_chains
+        ),
         asleep=kernel.dormant,
     )
 
@@ -98,11 +106,12 @@ def difference(kernel: KernelTable, wanted: Table) -> Difference:
 def _hooked_alike(there: KernelChain, wanted: Chain) -> bool:
     if wanted.hook is None or there.hook is None:
         return wanted.hook is None and there.hook is None
-    hook = (there.hook.name, there.hook.priority, there.hook.type, there.hook.accepts)
-    return hook == (wanted.hook.name, wanted.hook.priority, "nat", True)
+    hook = (there.hook.name, there.hook.priority, there.hook.type)
+    return hook == (wanted.hook.name, wanted.hook.priority, "nat")
 
 
-def _same_rules(there: KernelChain | None, wanted: Chain) -> bool:
+def same_rules(there: KernelChain | None, wanted: Chain) -> bool:
+    """Whether a chain has the rules that are wanted, by their digests."""
     if there is None or len(there.rules) != len(wanted.rules):
         return False
     return all(
@@ -111,15 +120,49 @@ def _same_rules(there: KernelChain | None, wanted: Chain) -> bool:
     )
 
 
-def _elements(there: KernelMap | None, wanted: Map) -> MapChange:
+def _elements(kernel: KernelTable, kept: Mapping[str, KernelMap], wanted: Map) -> MapChange:
+    there = kept.get(wanted.name)
+    new = wanted.elements
     if there is None:
-        return MapChange(wanted, come=wanted.elements)
-    old, new = there.elements, wanted.elements
+        return MapChange(wanted, come=new, counters=_counters(kernel, wanted, {}, new))
+    old = there.elements
     if old == new:
         return MapChange(wanted)
     gone = {key: data for key, data in old.items() if key not in new or new[key] != data}
+    if not _nameable(wanted, gone):
+        return MapChange(wanted, old, new, _counters(kernel, wanted, old, new), anew=True)
     come = {key: data for key, data in new.items() if key not in old or old[key] != data}
-    counters = {
-        key: there.counters[key] for key in come if key in gone and key in there.counters
-    }
-    return MapChange(wanted, gone, come, counters)
+    return MapChange(wanted, gone, come, _counters(kernel, wanted, gone, come))
+
+
+def _nameable(wanted: Map, gone: Some) -> bool:
+    """Whether all keys can be written; what was put there by hand may have others."""
+    try:
+        key_texts(wanted, list(gone))
+    except (Unwritable, TypeError, ValueError):
+        return False
+    return True
+
+
+def _counters(
+    kernel: KernelTable, wanted: Map, gone: Some, come: Some
+) -> dict[ElementKey, Counted]:
+    """What backends have counted elsewhere: under their names before, at rest while they were
+    down, in a map of another size."""
+    if not wanted.counter or not come:
+        return {}
+    base = wanted.name.partition("_")[0]
+    found: dict[ElementKey, Counted] = {}
+    for name, each in kernel.maps.items():
+        if name.partition("_")[0] != base or each.contents is None:
+            continue
+        going = gone if name == wanted.name and gone else each.counters
+        if name == wanted.name and not gone and each.declared_as(wanted):
+            continue
+        for key in going:
+            counted = each.counters.get(key)
+            if counted and counted.packets and isinstance(key, int):
+                packets, bytes_ = found.get(key | OURS, (0, 0))
+                total = Counted(packets + counted.packets, bytes_ + counted.bytes)
+                found[key | OURS] = total
+    return {key: found[key | OURS] for key in come if isinstance(key, int) and key | OURS in found}

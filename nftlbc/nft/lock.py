@@ -1,7 +1,8 @@
 """One change at a time in each network namespace: a second command waits for the first.
 
 The lock is the kernel's own (flock) on a file in /run, named after the namespace: it goes with its
-holder however that ends, and nobody but root can take it.
+holder however that ends, and nobody but root can take it. An nft that was started under it holds
+it too: where its parent is killed, the next command waits until that transaction is done.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nftlbc.nft import program
 from nftlbc.nft.program import NftError
 
 _FOLDER = Path("/run")
@@ -39,8 +41,10 @@ def held(*, wait: bool = True) -> Iterator[None]:
         _take(descriptor, wait)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        program.inherited.add(descriptor)
         yield
     finally:
+        program.inherited.discard(descriptor)
         os.close(descriptor)
 
 

@@ -81,13 +81,21 @@ def _ordered(chains: tuple[Chain, ...]) -> list[Chain]:
 
 def chain_text(chain: Chain) -> str:
     lines = [f"    # {_comment(line)}" for line in chain.about]
-    lines.append(f"    chain {chain.name} {{")
-    if chain.hook:
-        hook = words.name(chain.hook.name)
-        lines.append(f"        type nat hook {hook} priority {chain.hook.priority:d};")
+    lines += chain_head(chain)
     lines += [f"        {signed(rule)}" for rule in chain.rules]
     lines.append("    }\n")
     return "\n".join(lines)
+
+
+def chain_head(chain: Chain) -> list[str]:
+    """A chain's declaration up to its rules."""
+    lines = [f"    chain {chain.name} {{"]
+    if chain.comment:
+        lines.append(f'        comment "{words.name(chain.comment)}";')
+    if chain.hook:
+        hook = words.name(chain.hook.name)
+        lines.append(f"        type nat hook {hook} priority {chain.hook.priority:d};")
+    return lines
 
 
 def _comment(line: str) -> str:

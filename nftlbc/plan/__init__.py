@@ -1,5 +1,5 @@
-"""What ``apply`` would change, in the farms' words.
+"""What ``apply`` would change, and doing it.
 
-``view.of_kernel`` and ``view.of_table`` see two tables the same way, ``changes.between`` tells
-what differs, ``telling.lines`` says it.
+``planning.plan`` reads the kernel's table and works out the transaction; ``view`` sees both tables
+as farms, ``changes`` tells what differs, ``drift`` what was not our doing, ``telling`` says it.
 """

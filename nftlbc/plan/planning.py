@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nftlbc.farms import Farm
-from nftlbc.nft import netlink, script
+from nftlbc.nft import kernel as changing
+from nftlbc.nft import netlink, script, sticky
 from nftlbc.nft.difference import Difference, difference
 from nftlbc.nft.netlink import KernelTable
+from nftlbc.nft.program import NftError
 from nftlbc.nft.transaction import Transaction, transaction
-from nftlbc.plan import changes, view
-from nftlbc.plan.changes import Change
+from nftlbc.plan.in_use import in_use
 from nftlbc.table.build import build
-from nftlbc.table.model import Destination, Table
-from nftlbc.table.numbers import known_as
+from nftlbc.table.model import Table
+
+_TRIES = 3
 
 
 @dataclass(frozen=True)
 class Plan:
     """What lies between the kernel's table and the one that farms want."""
 
+    farms: tuple[Farm, ...]
     kernel: KernelTable | None
     """None: there is no table yet."""
     wanted: Table
@@ -32,63 +35,47 @@ class Plan:
     def empty(self) -> bool:
         return not self.transaction.change and not self.transaction.clearing
 
-    @property
-    def changes(self) -> list[Change]:
-        """In the farms' words, and whatever else changes that is no farm's."""
-        old = view.of_kernel(self.kernel) if self.kernel else {}
-        found = changes.between(old, view.of_table(self.wanted))
-        if self.difference is not None:
-            told = {change.farm for change in found}
-            found += _program(self.difference, told)
-        return found
-
 
 def plan(farms: Sequence[Farm]) -> Plan:
     """What ``apply`` would do. Raises NftError where the kernel's table can't be read."""
     kernel = netlink.read(elements=lambda each: "dynamic" not in each.flags)
     if kernel is None:
         wanted = build(farms)
-        return Plan(None, wanted, None, Transaction(script.write(wanted), ""))
-    wanted = build(farms, _marks(kernel))
+        return Plan(tuple(farms), None, wanted, None, Transaction(script.write(wanted), ""))
+    wanted = build(farms, in_use(kernel, farms))
     found = difference(kernel, wanted)
-    return Plan(kernel, wanted, found, transaction(found))
+    if found.chains or found.odd_maps:
+        found = replace(found, sticky=_carried(kernel, wanted))
+    return Plan(tuple(farms), kernel, wanted, found, transaction(found))
 
 
-def _marks(kernel: KernelTable) -> dict[str, int]:
-    """The numbers of the backends that the kernel's table has, by what they are hashed from."""
-    found: dict[str, int] = {}
-    for name, each in kernel.maps.items():
-        # A backend with a port may stand among the addresses too, without it: the ports win.
-        if name.startswith(("addresses", "backends")) and each.readable:
-            fixed = name.startswith("backends")
-            for mark, data in each.elements.items():
-                if isinstance(mark, int) and isinstance(data, Destination) and mark & 0x8000_0000:
-                    farm = data.name.partition("/")[0]
-                    found[known_as(farm, data.address, data.port if fixed else None)] = mark
-    return found
+def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
+    """Sticky entries are read where some of them have to go over into another map, else not."""
+    moves = sticky.moves(kernel, wanted)
+    if not moves:
+        return ()
+    names = sticky.needed(moves)
+    there = netlink.read(elements=lambda each: each.name in names, program=False)
+    entries = {name: each for name, each in there.maps.items() if name in names} if there else {}
+    return sticky.carried(moves, entries)
 
 
-def _program(difference: Difference, told: set[str]) -> list[Change]:
-    """The rules that change beside those of farms of which something is told already."""
-    found = []
-    shared = 0
-    for chain in difference.chains:
-        parts = chain.name.split("-")
-        if parts[0] == "farm" and len(parts) > 2:
-            farm = "-".join(parts[1:-1])
-            if farm not in told:
-                text = f"its rules for IPv{parts[-1]} are written anew; a round robin starts anew"
-                found.append(Change("program", farm, "", text))
+def apply(farms: Sequence[Farm]) -> Plan:
+    """Makes the kernel's table what the farms want, and returns what was done.
+
+    Where the table changed between reading and sending (another program's hand, an entry that
+    ended), it is read again. Raises NftError where the change is refused all the same.
+    """
+    refused: tuple[Transaction, NftError] | None = None
+    for _ in range(_TRIES):
+        found = plan(farms)
+        if refused is not None and refused[0] == found.transaction:
+            break
+        try:
+            changing.send(found.transaction)
+        except NftError as refusal:
+            refused = found.transaction, refusal
         else:
-            shared += 1
-    if shared:
-        found.append(Change("program", "", "", f"{shared} shared chains are written anew"))
-    for odd in (*difference.odd_maps, *difference.odd_chains):
-        text = f"{odd.name} is of another kind: all rules are written anew, within one transaction"
-        found.append(Change("program", "", odd.name, text))
-    if difference.asleep:
-        found.append(Change("program", "", "", "the table was switched off (dormant): it is woken"))
-    if difference.stale_maps or difference.stale_chains:
-        count = len(difference.stale_maps) + len(difference.stale_chains)
-        found.append(Change("program", "", "", f"{count} maps and chains without use are taken away"))
-    return found
+            return found
+    assert refused is not None
+    raise refused[1]

@@ -90,6 +90,8 @@ class KernelRule(NamedTuple):
     """16 bytes, the same for the same instructions whenever and by whichever nft they were
     loaded: on one kernel it tells whether two rules do the same. What an anonymous set holds is
     part of it, its name is not."""
+    sticky: tuple[str, ...] = ()
+    """The chains and maps of sticky clients that it names."""
 
 
 @dataclass(frozen=True)
