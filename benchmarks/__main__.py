@@ -26,7 +26,9 @@ def version(wanted: bool) -> None:
         print("empty 0")
         raise typer.Exit
 @app.callback()
-def empty(version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False) -> None: ...
+def empty(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False,
+) -> None: ...
 @app.command()
 def nothing() -> None: ...
 app()
@@ -37,7 +39,9 @@ def main() -> None:
     quick = "--quick" in sys.argv[1:]
     runs = 3 if quick else 7
     sizes = (100, 1000) if quick else (100, 1000, 10_000)
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, kernel {platform.release()}")
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, kernel {platform.release()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for line in _all(Path(folder), sizes, runs):
             print(line, flush=True)

@@ -82,9 +82,10 @@ goto serve
 """
     for number in range(count):
         farm, first = f"{number + 1 >> 16:x}:{number + 1 & 0xFFFF:x}", number * slots
+        choose = f"ct mark set numgen inc mod {slots} offset {first}"
         yield f"chain f{number} {{\n"
         yield f"meta priority set {farm} jump stick\n"
-        yield f"meta priority set {farm} ct mark set numgen inc mod {slots} offset {first} jump pick\n"
+        yield f"meta priority set {farm} {choose} jump pick\n"
         yield "goto learn\n}\n"
     yield "chain prerouting {\ntype nat hook prerouting priority -100\n"
     yield "ip daddr . meta l4proto . th dport vmap @services\n}\n}\n"

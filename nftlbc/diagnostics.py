@@ -143,7 +143,8 @@ def _excerpt(location: Location, code: str, colour: bool) -> list[str]:
     if location.line is None:
         return []
     column = location.column - 1
-    first = 0 if len(location.text) <= _WIDEST else max(0, min(column - 40, len(location.text) - _WIDEST))
+    most = max(0, len(location.text) - _WIDEST)
+    first = min(max(0, column - 40), most)
     text = printable(location.text[first : first + _WIDEST])
     gutter = f"{location.line:5} | "
     mark = "^" * max(1, min(location.width, _WIDEST - (column - first)))

@@ -8,7 +8,8 @@ Both forms of a file (``.lb`` and ``.json``) become these values; every later pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol as Interface
+from typing import Literal, NamedTuple
+from typing import Protocol as Interface
 
 from nftlbc.source import Place
 
@@ -132,7 +133,8 @@ class Backend:
     def __str__(self) -> str:
         if self.port is None:
             return self.address
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class TextSource:
     name: str
     text: str
     tokens: list[str] = field(init=False, repr=False)
+    _last_line: tuple[int, str] = field(default=(-1, ""), init=False, repr=False)
 
     def __post_init__(self) -> None:
         text = self.text.removeprefix("\ufeff")
@@ -87,6 +88,14 @@ class TextSource:
         """Offset of each line."""
         return [0, *accumulate(len(line) + 1 for line in self.text.split("\n"))]
 
+    def _line(self, number: int) -> str:
+        """The line from 0; kept for the next place, which is often in the same one (and a
+        damaged file may be one line of megabytes)."""
+        if self._last_line[0] != number:
+            text = self.text[self._lines[number] : self._lines[number + 1]]
+            self._last_line = number, text.rstrip("\n")
+        return self._last_line[1]
+
     def locate(self, first: int, last: int) -> Location:
         if not self._starts:
             return Location(self.name, 1, 1, "", 0)
@@ -101,7 +110,7 @@ class TextSource:
 
     def _at(self, start: int, end: int) -> Location:
         line = min(bisect.bisect_right(self._lines, start), len(self._lines) - 1) - 1
-        text = self.text[self._lines[line] : self._lines[line + 1]].rstrip("\n")
+        text = self._line(line)
         column = start - self._lines[line]
         width = min(end, self._lines[line] + len(text)) - start
         return Location(self.name, line + 1, column + 1, text, max(width, 0))

@@ -46,7 +46,7 @@ def test_a_farms_file_compiles_to_its_script(
 
 
 def test_each_script_has_its_farms_file() -> None:
-    assert {script_of(case) for case in CASES} == set(SCRIPTS.rglob("*.nft"))
+    assert set(SCRIPTS.rglob("*.nft")) <= {script_of(case) for case in CASES}
 
 
 def test_the_order_of_farms_and_of_includes_is_nothing(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def _compiled_by(python: str, **environment: str) -> str:
 
     import nftlbc
 
-    paths = [str(Path(module.__file__).parent.parent) for module in (nftlbc, lark)]
+    paths = [str(Path(module.__path__[0]).parent) for module in (nftlbc, lark)]
     done = subprocess.run(
         [python, "-c", _COMPILE, *paths, *map(str, CASES)],
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
@@ -130,6 +130,9 @@ def _find_python(version: str) -> str | None:
     kept = sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"))
     for python in (shutil.which(f"python{version}"), *map(str, kept)):
         # What is on the path may be a shim with nothing behind it.
-        if python and not subprocess.run([python, "-V"], capture_output=True, check=False).returncode:
+        if (
+            python
+            and not subprocess.run([python, "-V"], capture_output=True, check=False).returncode
+        ):
             return python
     return None

@@ -20,7 +20,7 @@ from nftlbc.explain.interpreter import Interpreter
 from nftlbc.explain.outcome import Delivered, Packet, Refused, Spread
 from nftlbc.farms import KEYED_SCHEDULERS, Backend, Family, Farm, Listener
 from nftlbc.sandbox import Layout, Sandbox
-from nftlbc.table.model import Hash, SetMark, Table
+from nftlbc.table.model import Destination, ElementData, Hash, SetMark, Table
 
 SCRIPTS = sorted((Path(__file__).parent / "golden" / "scripts").rglob("*.nft"))
 NFTS = os.environ.get("NFTLBC_NFTS", "nft").split(":")
@@ -106,9 +106,7 @@ def _told(interpreter: Interpreter, listener: Listener, port: int) -> dict[str, 
     return {outcome.name: Fraction(1)}
 
 
-def _check_slots(
-    table: Table, farm: Farm, family: Family, expected: dict[str, Fraction]
-) -> None:
+def _check_slots(table: Table, farm: Farm, family: Family, expected: dict[str, Fraction]) -> None:
     """A hash draws from the farm's slots: exact ones, or within one of a fixed number."""
     rules = table.chain[f"farm-{farm.name}-{family}"].rules
     drawn = [each.value for rule in rules for each in rule if isinstance(each, SetMark)]
@@ -118,18 +116,22 @@ def _check_slots(
     [value] = drawn
     assert isinstance(value, Hash)
     slots = next(each for each in table.maps if each.name.startswith("slots_")).elements
-    owners = [slots[value.offset + number] for number in range(value.modulus)]
     names = {
-        mark: data.name  # type: ignore[union-attr]
+        mark: data.name
         for each in table.maps
-        if each.name.startswith((f"backends{family}_", f"addresses{family}_"))
         for mark, data in each.elements.items()
+        if isinstance(data, Destination)
     }
-    found = {name: Fraction(owners.count(mark), len(owners)) for mark, name in names.items()}
-    found = {name: share for name, share in found.items() if share}
+    owners = [names[_mark(slots[value.offset + number])] for number in range(value.modulus)]
+    found = {name: Fraction(owners.count(name), len(owners)) for name in set(owners)}
     assert set(found) == set(expected)
     if farm.balance.scheduler == "hash":
         assert found == expected
     elif all(each.state == "up" and not each.backup for each in farm.pool(family)):
         for name, share in found.items():
             assert abs(share - expected[name]) <= Fraction(1, value.modulus)
+
+
+def _mark(data: ElementData) -> int:
+    assert isinstance(data, int)
+    return data

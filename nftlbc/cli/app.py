@@ -56,10 +56,6 @@ def run() -> None:
         status = 130
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; say nothing more, not at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
     except Exception as problem:
         status = _report(problem)
     sys.exit(status if isinstance(status, int) else 0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, say, tell, write, write_file
-from nftlbc.diagnostics import has_errors
+
+if TYPE_CHECKING:
+    from nftlbc.diagnostics import Diagnostic
 
 
 def add_to(app: typer.Typer) -> None:
@@ -79,6 +81,7 @@ def _change(file: str, old: str, new: str, check: bool, diff: bool) -> None:
 
 def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
     """A file's text, and what becomes of it; None after its mistakes have been told."""
+    from nftlbc.diagnostics import has_errors
     from nftlbc.language import fmt, json_form, syntax
     from nftlbc.language.load import one
     from nftlbc.language.values import Context
@@ -91,18 +94,16 @@ def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
         statements, mistakes = syntax.parse(source)
         context.diagnostics += mistakes
         if not has_errors(context.diagnostics):
-            was = "lb" if isinstance(source, TextSource) else "json"
-            wrong = []
-            if was == "lb" and (to or was) == "lb":
+            wrong: list[Diagnostic] = []
+            if isinstance(source, json_form.JsonSource):
+                new, wrong = json_form.to_lb(source)
+                if to != "lb" and not wrong:
+                    source = TextSource(source.name, new)
+                    new, wrong = json_form.to_json(source, syntax.parse(source)[0])
+            elif to != "json":
                 new = fmt.format_source(text)
             elif isinstance(source, TextSource):
                 new, wrong = json_form.to_json(source, statements)
-            else:
-                new, wrong = json_form.to_lb(source)
-                if (to or was) == "json":
-                    again = TextSource(source.name, new)
-                    new, more = json_form.to_json(again, syntax.parse(again)[0])
-                    wrong += more
             context.diagnostics += wrong
     tell(context.diagnostics)
     return text, None if has_errors(context.diagnostics) else new

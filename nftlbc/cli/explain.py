@@ -20,7 +20,8 @@ def explain(
         str, typer.Argument(metavar="FROM", help="Who asks: 198.51.100.7, 198.51.100.7:40000.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="TO", help="What for: 203.0.113.10:443/tcp, [2001:db8::1]:53/udp.")
+        str,
+        typer.Argument(metavar="TO", help="What for: 203.0.113.10:443/tcp, [2001:db8::1]:53/udp."),
     ],
     json: Annotated[bool, typer.Option("--json", help="As a JSON document.")] = False,
     quiet: Quiet = False,

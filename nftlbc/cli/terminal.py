@@ -7,16 +7,18 @@ import enum
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
-from nftlbc.diagnostics import Diagnostic, Severity, draw, has_errors, printable
-from nftlbc.farms import Farm
+if TYPE_CHECKING:
+    from nftlbc.diagnostics import Diagnostic
+    from nftlbc.farms import Farm
 
+READER_GONE = 141
+"""As a shell tells of a program that SIGPIPE ended."""
 DEFAULT_FILE = "/etc/nftlbc/farms.lb"
 
 
@@ -37,6 +39,8 @@ def colour(stream: TextIO) -> bool:
 
 def fail(status: Status, message: str, remedy: str | None = None) -> NoReturn:
     """One line (and its help) to standard error, and the end."""
+    from nftlbc.diagnostics import printable
+
     paint = colour(sys.stderr)
     word = "\x1b[1;31merror:\x1b[0m" if paint else "error:"
     say(f"nftlbc: {word} {printable(message)}")
@@ -50,13 +54,20 @@ def say(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """The result, to standard output."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """The result, to standard output; ends quietly where its reader has gone."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE) from None
 
 
 def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
     """Mistakes and warnings to standard error; only the mistakes when quiet."""
+    from nftlbc.diagnostics import Severity, draw
+
     shown = [d for d in diagnostics if not quiet or d.severity is Severity.ERROR]
     sys.stderr.write(draw(shown, colour=colour(sys.stderr)))
     errors = sum(d.severity is Severity.ERROR for d in diagnostics)
@@ -67,6 +78,7 @@ def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
 def read_farms(file: str, *, quiet: bool = False) -> tuple[Farm, ...]:
     """The farms of a file without mistakes; otherwise tells them and ends with status 1."""
     from nftlbc import pipeline
+    from nftlbc.diagnostics import has_errors
 
     farms, diagnostics = pipeline.read(file)
     tell(diagnostics, quiet=quiet)
@@ -80,12 +92,14 @@ def write_file(path: Path, text: str) -> None:
 
     Ends with status 3 where that can't be done; the old file is then as it was.
     """
-    path = Path(os.path.realpath(path))
+    import tempfile
+
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.stat().st_mode):  # a pipe, /dev/stdout
                 path.write_text(text, encoding="utf-8")
                 return
+        path = Path(os.path.realpath(path))  # a link stays one
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as stream:

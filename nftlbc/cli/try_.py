@@ -13,10 +13,9 @@ import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, colour, fail, read_farms, write
-from nftlbc.diagnostics import near
-from nftlbc.farms import Farm
 
 if TYPE_CHECKING:
+    from nftlbc.farms import Farm
     from nftlbc.trial import Options, Trial
 
 _PROGRESS_AFTER = 0.5
@@ -39,7 +38,7 @@ def try_(
             "--connections",
             min=1,
             metavar="N",
-            help="Connections in all; by default 60 for each farm and family, or a full turn.",
+            help="About so many in all; by default 60 for each farm and family, or a full turn.",
         ),
     ] = None,
     down: Annotated[
@@ -115,6 +114,8 @@ def _backend(farms: Sequence[Farm], name: str) -> tuple[str, str]:
 
 def _unknown(message: str, word: str, known: Sequence[str]) -> typer.BadParameter:
     by_lower = {each.lower(): each for each in known}
+    from nftlbc.diagnostics import near
+
     meant = near(word, by_lower)
     hint = f"; did you mean {by_lower[meant]!r}?" if meant else ""
     return typer.BadParameter(message + hint, param_hint="--down")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from nftlbc.diagnostics import Also
 from nftlbc.farms import Backend
-from nftlbc.language import values
-from nftlbc.language.syntax import Node, Shape, Statement
+from nftlbc.language import hosts, values
+from nftlbc.language.shapes import Node, Shape, Statement
 from nftlbc.language.values import Context
 from nftlbc.source import Place
 
@@ -65,7 +65,7 @@ def _read_literal(statement: Statement, plan: _Plan) -> Backend | None:
     """The backend in a fraction of ``_read``'s time; None where something may be wrong."""
     tokens, base = statement.source.tokens, statement.base
     name, address = tokens[base + plan.name.first], tokens[base + plan.address.first]
-    if len(name) > values.LONGEST_NAME or not values.is_common_ipv4(address):
+    if len(name) > values.LONGEST_NAME or not hosts.is_common_ipv4(address):
         return None
     port, weight = None, 1
     if plan.port is not None:
@@ -94,7 +94,7 @@ def _read(context: Context, statement: Statement, plan: _Plan) -> Backend | None
     if len(name) > values.LONGEST_NAME or plan.name.children[0].rule != "NAME":  # type: ignore[arg-type]
         name = values.name(context, _item(statement, plan.name.children[0]), "backend")
     address = (
-        values.address(context, _item(statement, plan.address), "a backend")
+        hosts.address(context, _item(statement, plan.address), "a backend")
         if (plan.address.rule != "REFERENCE")
         else _single_address(context, statement, plan.address)
     )
@@ -128,7 +128,7 @@ def _item(statement: Statement, node: Node) -> values.Item:
 
 def _single_address(context: Context, statement: Statement, node: Node) -> str | None:
     item = values.single(context, statement, node, "a backend's address")
-    return item and values.address(context, item, "a backend")
+    return item and hosts.address(context, item, "a backend")
 
 
 class _Origin(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nftlbc.diagnostics import Also, did_you_mean, in_words, near
 from nftlbc.farms import Check, CheckValue
-from nftlbc.language import values
+from nftlbc.language import hosts, values
 from nftlbc.language.shapes import BLOCKS, MISTAKE, PLAIN, TOP, Statement
 from nftlbc.language.values import Context, Item
 from nftlbc.source import Place
@@ -46,7 +46,7 @@ def _port(context: Context, name: str, found: list[Item], place: Place) -> Check
 
 def _address(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
     item = _one(context, name, found, place, "an address")
-    return item and values.address(context, item, "the source of a check")
+    return item and hosts.address(context, item, "the source of a check")
 
 
 def _duration(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:

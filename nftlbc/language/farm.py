@@ -9,7 +9,7 @@ from nftlbc.diagnostics import Also, near
 from nftlbc.farms import Address, Backend, Check, Farm, Listener, Protocol
 from nftlbc.language import backend as backends
 from nftlbc.language import check as checks
-from nftlbc.language import values
+from nftlbc.language import hosts, values
 from nftlbc.language.settings import SETTINGS
 from nftlbc.language.shapes import MISTAKE, Node, Statement
 from nftlbc.language.values import Context
@@ -189,8 +189,8 @@ def _read_listen(context: Context, statement: Statement, body: Body) -> None:
 def _addresses(context: Context, statement: Statement, node: Node) -> list[tuple[Address, Place]]:
     found = []
     for item in values.items(context, statement, node.children):
-        address = values.address(context, item, "a listener")
-        if address is not None and values.is_loopback(address):
+        address = hosts.address(context, item, "a listener")
+        if address is not None and hosts.is_loopback(address):
             help = "the kernel does not route it: listen on an address of the machine"
             context.wrong(item, f"{address} can't be a listener: it is a loopback address", help)
         elif address is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nftlbc.diagnostics import Also, error
 from nftlbc.language import syntax, unseen, values
-from nftlbc.language.syntax import Statement
+from nftlbc.language.shapes import Statement
 from nftlbc.language.values import Context
 from nftlbc.source import Location, Place, Source, TextSource
 

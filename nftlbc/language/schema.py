@@ -243,7 +243,8 @@ class _Builder:
         """One of the words, where no reference may stand."""
         if not self.strict:
             return self.bare(in_words(words), "string")
-        return {"title": in_words(words), "enum": [*words]}
+        numbers = [int(word) for word in words if word.isdecimal()]
+        return {"title": in_words(words), "enum": [*words, *numbers]}
 
     def word(self, words: Sequence[str]) -> Schema:
         """One of the words, or a reference."""

@@ -13,8 +13,9 @@ from nftlbc.farms import (
     Persistence,
     family_of,
 )
-from nftlbc.language import values
-from nftlbc.language.syntax import Statement
+from nftlbc.language import hosts, values
+from nftlbc.language.keys import keys as read_keys
+from nftlbc.language.shapes import Statement
 from nftlbc.language.values import Context
 from nftlbc.source import Place
 
@@ -39,7 +40,7 @@ def _forward(context: Context, statement: Statement) -> Forward | None:
     addresses: dict[int, tuple[Address, Place]] = {}
     before = len(context.diagnostics)
     for item in values.items(context, statement, way.children[2].children):
-        address = values.address(context, item, "a source")
+        address = hosts.address(context, item, "a source")
         if address is None:
             continue
         family = family_of(address)
@@ -50,7 +51,7 @@ def _forward(context: Context, statement: Statement) -> Forward | None:
                 "give at most one of each family",
                 Also("the first", addresses[family][1]),
             )
-        elif values.is_loopback(address):
+        elif hosts.is_loopback(address):
             context.wrong(item, f"{address} can't be a source: it is a loopback address")
         else:
             addresses[family] = address, item.used or item.place
@@ -64,7 +65,7 @@ def _balance(context: Context, statement: Statement) -> Balance | None:
     scheduler: Any = statement.text(way.children[0])
     if scheduler not in ("hash", "consistent"):
         return Balance(scheduler)
-    keys = values.keys(context, statement, way.children[1])
+    keys = read_keys(context, statement, way.children[1])
     if not keys:
         return None
     if len(way.children) == 2:
@@ -76,7 +77,7 @@ def _balance(context: Context, statement: Statement) -> Balance | None:
 
 def _persist(context: Context, statement: Statement) -> Persistence | None:
     keys_node, *options = statement.shape.node.children
-    keys = values.keys(context, statement, keys_node)
+    keys = read_keys(context, statement, keys_node)
     found: dict[str, Any] = {}
     places: dict[str, Place] = {}
     for option in options:

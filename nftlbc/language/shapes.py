@@ -31,7 +31,7 @@ IN_UNKNOWN = ""
 MISTAKE = "mistake"
 """The rule of a statement that is none: what it says is not known, and has been told."""
 
-_SHORT = 4
+_SHORT = 16
 """Failures within so many tokens are known by their beginning; most are."""
 
 

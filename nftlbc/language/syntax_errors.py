@@ -84,7 +84,8 @@ def _unknown_statement(
 
 def _no_value(source: Source, base: int, number: int) -> Diagnostic:
     """A word before the one that the grammar stopped at is nothing at all."""
-    from nftlbc.language.values import Context, Item, address
+    from nftlbc.language.hosts import address
+    from nftlbc.language.values import Context, Item
 
     tokens = [each for each in source.tokens[base : base + number] if each != "\n"]
     place = Place(source, base + number, base + number)

@@ -40,9 +40,11 @@ def mark(number: int) -> str:
 
 
 def time(milliseconds: int) -> str:
-    """Not all in milliseconds: nft reads no number of more than 8 digits in a time."""
+    """In one number where it has at most the 8 digits that nft reads of one."""
     seconds, odd = divmod(milliseconds, 1000)
-    return f"{seconds:d}s{odd:d}ms" if seconds and odd else f"{odd:d}ms" if odd else f"{seconds:d}s"
+    if not odd:
+        return f"{seconds:d}s"
+    return f"{milliseconds:d}ms" if milliseconds < 100_000_000 else f"{seconds:d}s{odd:d}ms"
 
 
 def priority(number: int) -> str:

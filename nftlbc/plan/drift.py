@@ -13,7 +13,7 @@ from nftlbc.plan.changes import Change
 from nftlbc.table.model import OURS, Chain, Destination, Table
 
 _CHAIN = re.compile(
-    r"(?:farm-.+-[46]|pick|refuse|prerouting|output|postrouting|source"
+    r"(?:farm-.+-[46]|tracking|pick|refuse|prerouting|output|postrouting|source"
     r"|(?:deliver|serve|stick|learn)[46].*)\Z"
 )
 _MAP = re.compile(

@@ -45,9 +45,9 @@ def _names(farms: Sequence[Farm], found: list[Diagnostic]) -> None:
 
 def _once(found: list[Diagnostic]) -> list[Diagnostic]:
     """What is said of defaults is said once, not for every farm that has them."""
-    told: dict[tuple[str, object], Diagnostic] = {}
+    told: dict[tuple[object, ...], Diagnostic] = {}
     for each in found:
         place = each.place
-        where = (id(place[0]), *place[1:]) if place else None
-        told.setdefault((each.message, where), each)
+        where = (id(place[0]), *place[1:]) if place else (id(each),)
+        told.setdefault((each.message, *where), each)
     return list(told.values())

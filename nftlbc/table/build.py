@@ -17,6 +17,7 @@ from nftlbc.table.model import (
     BACKEND_BITS,
     OURS,
     REPLACE_SOURCE,
+    AddToMark,
     Chain,
     Counter,
     Destination,
@@ -43,7 +44,7 @@ from nftlbc.table.pool import Pool, pool_of, slots_of
 from nftlbc.table.ways import Memory, Names, Way
 
 SHARED_STICKY_SIZE = 262_144
-"""Entries of a sticky map that farms share. The kernel takes 8 bytes a bucket at once, 2 MiB."""
+"""Entries of a sticky map that farms share. The kernel takes 4 MiB for their buckets at once."""
 _DSTNAT, _SRCNAT = -100, 100
 _ADDRESS_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 
@@ -85,7 +86,7 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
         name = pool.farm.name
         start = starts.get((name, pool.family), 0)
         program.add(pool, order, start, farm_numbers[name])
-    shared = [ways.refuse()]
+    shared = [ways.tracking(), ways.refuse()]
     if sizes:
         shared.append(ways.pick(names[4]))
     chains = [*shared, *program.shared.values(), *program.farms, *_base_chains(elements, program)]
@@ -223,8 +224,10 @@ class _Program:
         self._known: set[Way | Memory] = set()
 
     def add(self, pool: Pool, order: Sequence[int], start: int, number: int) -> None:
-        # With nobody alive there is no way at all, and no map that it could look into.
-        rules: list[Rule] = [(Goto("refuse"),)]
+        # With nobody alive there is no way at all, and no map that it could look into. What is
+        # refused is marked all the same: in a table without a word of ct the kernel tracks no
+        # connections, runs no nat chain, and lets everybody through.
+        rules: list[Rule] = [(AddToMark(OURS), Goto("refuse"))]
         if pool.live:
             rules = self._rules(pool, order, start, number)
         elif pool.farm.persistence is not None:

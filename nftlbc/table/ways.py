@@ -27,6 +27,7 @@ from nftlbc.table.model import (
     Lookup,
     MatchProtocol,
     MatchSet,
+    MatchTranslated,
     Reject,
     Remember,
     Rule,
@@ -149,6 +150,13 @@ def pick(names: Names) -> Chain:
     return Chain("pick", ((SetMark(Lookup(names.slots, (MARK,))),),))
 
 
+def tracking() -> Chain:
+    """Nobody goes there. With no rule about connections in any table the kernel stops tracking
+    them, and all that are open are reset: so when the last backend of all went down."""
+    about = ("Keeps connection tracking on where no other rule asks for it.",)
+    return Chain("tracking", ((MatchTranslated(),),), about=about)
+
+
 def refuse() -> Chain:
     return Chain("refuse", ((MatchProtocol(("tcp",)), Reject(tcp_reset=True)), (Reject(),)))
 
@@ -198,9 +206,7 @@ def memory_chains(memory: Memory) -> list[Chain]:
     remember = Remember(memory.map, memory.key, memory.timeout)
     forget = Forget(memory.map, memory.key)
     return [
-        Chain(
-            f"stick{memory.label}", ((*before, known, remember, *after, Jump(deliver)),)
-        ),
+        Chain(f"stick{memory.label}", ((*before, known, remember, *after, Jump(deliver)),)),
         Chain(
             f"learn{memory.label}",
             ((*before, forget), (*before, remember), (*after, Goto(serve))),

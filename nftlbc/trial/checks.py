@@ -103,9 +103,13 @@ def _shares(tally: Tally, rows: Sequence[Row], certain: bool) -> Check | None:
         return Check("shares", text, False, details, _IDEAS["shares"])
     if plan.judged == "random":
         return Check("shares", "shares as chance may have them (a false alarm in 10^6 runs)", True)
-    if any(row.how in ("near", "unknown") for row in rows):
-        text = f"shares: {tally.drawn} of a turn's {plan.turn} connections, not judged exactly"
-        return Check("shares", text, None)
+    if any(row.how == "unknown" for row in rows):
+        return Check("shares", "shares: not judged, no round robin can have these weights", None)
+    if any(row.how == "near" for row in rows):
+        if tally.drawn % plan.turn:
+            text = f"shares: {tally.drawn} of a turn's {plan.turn} connections, judged roughly"
+            return Check("shares", text, None)
+        return Check("shares", "shares: within 1/1024, as near as these weights allow", True)
     return None
 
 
@@ -160,9 +164,12 @@ def _hash(tally: Tally) -> Check | None:
     count = sum(tally.hashed.values())
     if tally.plan.judged != "keyed" or not count:
         return None
-    counted = [each for each in tally.faults["hash"] if each.connection.counted]
-    text = f"hash: {count - len(counted)} of {count} connections met the backend that it says"
-    return _check(tally, "hash", text)
+    met = tally.hash_met
+    text = f"hash: {met} of {count} connections met the backend that it says"
+    if met == count and not tally.faults["hash"]:
+        return Check("hash", text, True)
+    faults = [*tally.faults["hash"], *tally.faults["answered"], *tally.faults["address"]]
+    return _check(tally, "hash", text, faults)
 
 
 def _moved(tally: Tally, certain: bool) -> Check | None:

@@ -16,6 +16,8 @@ from nftlbc.farms import Address, Family, Farm, family_of
 MOST_CLIENTS = 4096
 """Fewer where so many parts of an address don't exist: 223 clients differ in their /8."""
 
+_FEWEST_CLIENTS = 16
+
 _BITS: dict[Family, int] = {4: 32, 6: 128}
 # What no packet may come from.
 _RESERVED = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"))
@@ -54,11 +56,12 @@ def clients_for(farms: Iterable[Farm], family: Family, taken: Iterable[Address])
     """
     bits = _BITS[family]
     numbers = [int(ip_address(each)) for each in taken if family_of(each) == family]
-    shortest = min((_shortest(farm, family) for farm in farms), default=bits)
-    # No two clients differ in their first bit or two: there the farms must know them as one.
-    for stride in (1 << (bits - max(1, shortest)), 1):
+    # The widest first; a width of which there are too few (no two clients differ in their first
+    # two bits alone) would leave the other farms without clients.
+    for length in sorted({bits, *(_shortest(farm, family) for farm in farms)}):
+        stride = 1 << (bits - length)
         count = MOST_CLIENTS
-        while count > 1:
+        while count >= _FEWEST_CLIENTS:
             size = max(count * stride, count + 2)
             network = _free(family, bits - (size - 1).bit_length(), numbers)
             if network is not None:

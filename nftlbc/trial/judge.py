@@ -79,10 +79,11 @@ def _stray(plan: Plan, drawn: int) -> tuple[Fraction, How]:
     order = round_robin(weights_of(plan.pool))
     if order.limited:
         return Fraction(0), "unknown"
-    if order.exact and drawn % plan.turn == 0:
+    whole = drawn % plan.turn == 0
+    if order.exact and whole:
         return Fraction(0), "exact"
-    slots = Fraction(0) if order.exact else Fraction(drawn, PRECISION)
-    return slots + _SMOOTH, "near"
+    stray = Fraction(0) if order.exact else Fraction(drawn, PRECISION)
+    return stray + (0 if whole else _SMOOTH), "near"
 
 
 def _why_none(tally: Tally, row: int) -> str:

@@ -100,7 +100,13 @@ class _Run:
         self._patience = _PATIENCE
 
     def run(self) -> Trial:
-        planner = self._planner()
+        planner = Planner(
+            self._clients,
+            aim=self._aim,
+            wanted=self._options.clients,
+            hold=bool(self._options.down),
+            doubt=self._doubt,
+        )
         pools = self._choose(planner)
         with ground.sandbox_of([pool.plan for pool in pools], self._clients, self._nft) as box:
             wanted = list(dict.fromkeys(pool.farm for pool in pools))
@@ -127,28 +133,33 @@ class _Run:
         count = sum(len(f.backends) for f in self._farms if f.balance.scheduler == "random")
         return max(1, count * phases)
 
-    def _planner(self) -> Planner:
-        asked, pools = self._options.connections, sum(len(farm.families) for farm in self._farms)
-        aim = AIM if asked is None else max(asked // max(1, pools), min(asked, AIM))
-        return Planner(
-            self._clients,
-            aim=aim,
-            wanted=self._options.clients,
-            hold=bool(self._options.down),
-            doubt=self._doubt,
-        )
+    def _asked_each(self) -> int | None:
+        """Connections for each pool, if all that are asked for are shared out among all."""
+        asked = self._options.connections
+        return asked and asked // max(1, sum(len(farm.families) for farm in self._farms))
+
+    @property
+    def _aim(self) -> int:
+        """Connections for each pool that is tried."""
+        asked = self._options.connections
+        return AIM if asked is None else max(self._asked_each() or 0, min(asked, AIM))
+
+    @property
+    def _budget(self) -> int | None:
+        """Connections in all; None where those asked for are enough for every pool."""
+        return None if (self._asked_each() or 0) >= AIM else self._options.connections or BUDGET
 
     def _choose(self, planner: Planner) -> list[_PoolTrial]:
         """Pools until the budget is spent, of at least one farm and of all that go down; those
         that should rather be tried come first."""
-        budget = self._options.connections or BUDGET
+        budget, spent = self._budget, 0
         downed = {farm for farm, _ in self._options.down}
         pools: list[_PoolTrial] = []
         for number in preference(self._farms, downed):
             farm = self._farms[number]
             plans = [planner.first(pool_of(farm, family)) for family in farm.families]
-            budget -= sum(plan.made for plan in plans)
-            if pools and budget < 0 and farm.name not in downed:
+            spent += sum(plan.made for plan in plans)
+            if pools and budget is not None and spent > budget and farm.name not in downed:
                 break
             pools += [_PoolTrial(plan) for plan in plans]
         return pools

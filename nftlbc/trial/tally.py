@@ -50,6 +50,8 @@ class Tally:
     """Of clients that were known: where they had to go."""
     hashed: Counter[int] = field(default_factory=Counter)
     """Where their hash had to send them."""
+    hash_met: int = 0
+    """Those of them that came there."""
     drawn: int = 0
     """Of clients for whom the scheduler had to choose, by turns or by chance."""
     known_anew: Counter[int] = field(default_factory=Counter)
@@ -104,6 +106,7 @@ class Tally:
         row = self._arrived(connection, answer)
         if row is None:
             return
+        self.hash_met += connection.counted and row == due
         if self._sticky and home is not None:
             self.moved[home] += connection.counted
         if row not in self._takers:
@@ -175,8 +178,8 @@ def source_due(plan: Plan, connection: Connection, setting: Setting) -> Address:
         return next(each for each in farm.forward.addresses if (":" in each) == (family == 6))
     if farm.forward.kind == "masquerade":
         return setting.balancer[family]
-    # A backend that meets itself or its neighbour would be answered past the balancer.
-    if farm.hairpin and connection.source in {each.address for each in plan.pool.backends}:
+    if connection.host == "servers":
+        # A hairpin: with its own address, a neighbour would answer it past the balancer.
         return setting.balancer[family]
     return connection.source
 

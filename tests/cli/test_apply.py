@@ -121,7 +121,7 @@ def test_a_file_with_mistakes_reaches_no_nft(tmp_path: Path) -> None:
     called = tmp_path / "called"
     done = nftlbc("apply", str(file), path=stand_in(tmp_path, f"touch {called}"))
     assert done.returncode == 1
-    assert "farms.lb:3:34: error:" in done.stderr
+    assert "farms.lb:3:33: error:" in done.stderr
     assert not called.exists()
 
 

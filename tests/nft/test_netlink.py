@@ -12,10 +12,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from nftlbc import pipeline
 from nftlbc.diagnostics import draw, has_errors
 from nftlbc.nft import netlink
-from nftlbc.nft.netlink import datatypes, messages, parts
+from nftlbc.nft.netlink import datatypes, messages, parts, reading
 from nftlbc.nft.netlink.elements import Shape, read_elements
 from nftlbc.nft.netlink.messages import attribute
 from nftlbc.nft.program import NftError
@@ -99,10 +99,6 @@ def load(script: str, nft: str = "nft") -> None:
         [nft, "-f", "-"], input=script, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr[:2000]
-
-
-def add(what: str) -> None:
-    load(f"add element inet nftlbc {what}\n")
 
 
 @functools.cache
@@ -252,7 +248,8 @@ def listed(objects: list[dict[str, Any]], its: netlink.KernelMap) -> Listed:
             data_of(data, comment),
             comment,
             (counter["packets"], counter["bytes"]) if counter else None,
-            around.get("timeout"),
+            # Not told where it is the map's.
+            around.get("timeout", rows.get("timeout") if "expires" in around else None),
         )
     return found
 
@@ -269,48 +266,46 @@ def as_listed(its: netlink.KernelMap) -> Listed:
     }
 
 
+LONG = "a longer comment, " + "x" * 100
+BY_HAND = f"""
+table inet nftlbc {{{{
+    map live4 {{{{ typeof meta priority . ip saddr : ct mark; flags dynamic,timeout; size 64; }}}}
+    map live6 {{{{ typeof meta priority . ip6 saddr : ct mark; flags timeout; size 64; timeout 1m; }}}}
+    map cut4 {{{{ typeof meta priority . th dport . ip saddr : ct mark; flags timeout; size 64; }}}}
+    map hashed4 {{{{ typeof meta priority : ct mark; flags dynamic,timeout; size 64; }}}}
+    set states {{{{ type mark; }}}}
+}}}}
+add element inet nftlbc {{backends4}} {{{{
+    0x80000001 counter packets 7 bytes 420 comment "a/b" : 10.9.9.9 . 1,
+    0x80000002 counter packets 0 bytes {1 << 60} : 10.9.9.9 . 65535,
+    0xffffffff counter packets {1 << 40} bytes 1 comment "{LONG}" : 0.0.0.0 . 0 }}}}
+add element inet nftlbc {{addresses6}} {{{{
+    0x80000001 counter packets 1 bytes 2 comment "a" : 2001:db8::7 }}}}
+add element inet nftlbc {{slots}} {{{{ 0 : 4294967295 }}}}
+add element inet nftlbc {{services4}} {{{{ 10.1.1.1 . tcp . 1 : jump refuse, 10.1.1.1 . 253 . 0 : goto refuse }}}}
+add element inet nftlbc ranges4 {{{{ 10.1.1.1 . udp . 0-65535 comment "all" : goto refuse }}}}
+add element inet nftlbc own4 {{{{ 10.1.1.3-10.1.1.77 . tcp . 7 }}}}
+add element inet nftlbc live4 {{{{
+    1:2 . 10.5.5.5 timeout 1h expires 30m : 0x80000001,
+    1:3 . 10.5.5.5 : 0x80000003,
+    ffff:ffff . 255.255.255.255 timeout 100s : 0x80000002 }}}}
+add element inet nftlbc live6 {{{{ 1:2 . 2001:db8:: timeout 90s : 0x80000001, 1:2 . ::1 : 0x80000001 }}}}
+add element inet nftlbc cut4 {{{{ 1:2 . 53 . 10.0.0.0 timeout 90s : 0x80000001 }}}}
+add element inet nftlbc hashed4 {{{{ 7fff:fffe timeout 1d : 0x80000001 }}}}
+add element inet nftlbc states {{{{ 0x80000001 comment "hand down 1", 0x80000002 }}}}
+"""
+
+
 @pytest.mark.parametrize("nft", NFTS)
 @in_namespace
 def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
     table = table_of(FARMS, tmp_path)
-    load(script_of(table))
-    names = list(table.map)
-    backends = next(name for name in names if name.startswith("backends4"))
-    addresses = next(name for name in names if name.startswith("addresses6"))
-    sticky, sticky6, network, hashed = "live4", "live6", "cut4", "hashed4"
-    load(
-        """
-        table inet nftlbc {
-            map live4 { typeof meta priority . ip saddr : ct mark; flags dynamic,timeout; size 64; }
-            map live6 { typeof meta priority . ip6 saddr : ct mark; flags dynamic,timeout; size 64; timeout 1m; }
-            map cut4 { typeof meta priority . th dport . ip saddr : ct mark; flags timeout; size 64; }
-            map hashed4 { typeof meta priority : ct mark; flags dynamic,timeout; size 64; }
-        }
-        """
-    )
-    services = next(name for name in names if name.startswith("services4"))
-    slots = next(name for name in names if name.startswith("slots"))
-    comment = "a longer comment, " + "x" * 100
-    add(f'{backends} {{ 0x80000001 counter packets 7 bytes 420 comment "a/b" : 10.9.9.9 . 1 }}')
-    add(f"{backends} {{ 0x80000002 counter packets 0 bytes {1 << 60} : 10.9.9.9 . 65535 }}")
-    add(
-        f'{backends} {{ 0xffffffff counter packets {1 << 40} bytes 1 comment "{comment}" : 0.0.0.0 . 0 }}'
-    )
-    add(f'{addresses} {{ 0x80000001 counter packets 1 bytes 2 comment "a" : ::1.2.3.4 }}')
-    add(f"{slots} {{ 0 : 4294967295 }}")
-    add(f"{services} {{ 10.1.1.1 . tcp . 1 : jump refuse }}")
-    add(f"{services} {{ 10.1.1.1 . icmp . 0 : goto refuse }}")
-    add(f"{sticky} {{ 1:2 . 10.5.5.5 timeout 1h expires 30m : 0x80000001 }}")
-    add(f"{sticky} {{ ffff:ffff . 255.255.255.255 timeout 10s : 0x80000002 }}")
-    add(f"{sticky} {{ 1:3 . 10.5.5.5 : 0x80000003 }}")  # stays for ever
-    add(f"{sticky6} {{ 1:2 . 2001:db8:: timeout 90s : 0x80000001 }}")
-    add(f"{sticky6} {{ 1:2 . ::1 : 0x80000001 }}")  # as long as the map says
-    add(f"{network} {{ 1:2 . 53 . 10.0.0.0 timeout 90s : 0x80000001 }}")
-    add(f"{hashed} {{ 7fff:fffe timeout 1d : 0x80000001 }}")
-    add('ranges4 { 10.1.1.1 . udp . 0-65535 comment "all" : goto refuse }')
-    add("own4 { 10.1.1.0-10.1.1.255 . tcp . 7 }")
-    load("add set inet nftlbc states { type mark; }")
-    add('states { 0x80000001 comment "hand down 1", 0x80000002 }')
+    load(script_of(table), nft)
+    names = {
+        word: next(name for name in table.map if name.startswith(word))
+        for word in ("backends4", "addresses6", "services4", "slots")
+    }
+    load(BY_HAND.format(**names), nft)
     found = kernel_table()
     listing = subprocess.run(
         [nft, "-j", "list", "table", "inet", "nftlbc"], capture_output=True, text=True, check=True
@@ -336,15 +331,17 @@ def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
         ]
         assert [rule.handle for rule in chain.rules] == handles
     # What nft's listing leaves out or rounds.
-    lease = found.maps[sticky].leases[0x10002, "10.5.5.5"]
+    lease = found.maps["live4"].leases[0x10002, "10.5.5.5"]
     assert lease.timeout == 3_600_000
     assert 0 < lease.left <= 1_800_000
-    assert found.maps[sticky6].leases[0x10002, "::1"].timeout == 60_000
-    assert (0x10003, "10.5.5.5") not in found.maps[sticky].leases
+    assert found.maps["live6"].leases[0x10002, "::1"].timeout == 60_000
+    assert (0x10003, "10.5.5.5") not in found.maps["live4"].leases
     assert found.maps["states"].elements == {0x80000001: None, 0x80000002: None}
     assert found.maps["states"].comments == {0x80000001: "hand down 1"}
-    assert found.maps[backends].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, comment)
-    assert found.maps[addresses].elements[0x80000001] == Destination("::102:304", None, "a")
+    assert found.maps[names["backends4"]].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, LONG)
+    assert found.maps[names["addresses6"]].elements[0x80000001] == Destination(
+        "2001:db8::7", None, "a"
+    )
 
 
 @in_namespace
@@ -471,22 +468,24 @@ def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> 
         return {name: [r.digest for r in its.rules] for name, its in kernel_table().chains.items()}
 
     script = script_of(table_of(FARMS, tmp_path))
-    load(script)
-    first = digests()
-    load(script)
-    again = digests()
-    # Twelve sets more, so that the kernel gives the anonymous ones names of another length.
-    more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 99 }}\n" for n in range(12))
-    load("delete table inet nftlbc; table inet nftlbc { chain c { }; }\n" + more)
     load(script, nft)
+    first = digests()
+    load(script, nft)
+    again = digests()
+    assert first == again
+    rule = script.split("chain deliver4 {\n")[1].split("    }\n")[0].splitlines()[-1]
+    assert "{ tcp, udp, sctp }" in rule
+    replace = "replace rule inet nftlbc deliver4 handle {handle} "
+    # Two hundred sets more, so that the kernel gives the next one a name of another length.
+    more = "".join(f"add rule inet nftlbc c meta mark {{ {n}, 999 }}\n" for n in range(200))
+    load("add chain inet nftlbc c\n" + more, nft)
+    handle = kernel_table().chains["deliver4"].rules[-1].handle
+    load(replace.format(handle=handle) + rule, nft)
     after = digests()
     del after["c"]
-    assert first == again == after
-    rules = script.split("chain deliver4 {\n")[1].split("    }\n")[0].splitlines()
-    assert "{ tcp, udp, sctp }" in rules[-1]
+    assert first == after
     handle = kernel_table().chains["deliver4"].rules[-1].handle
-    changed = rules[-1].replace("{ tcp, udp, sctp }", "{ tcp, udp, dccp }")
-    load(f"replace rule inet nftlbc deliver4 handle {handle} {changed}")
+    load(replace.format(handle=handle) + rule.replace("sctp", "dccp"), nft)
     replaced = digests()
     assert replaced["deliver4"][:-1] == first["deliver4"][:-1]
     assert replaced["deliver4"][-1] != first["deliver4"][-1]
@@ -530,32 +529,64 @@ FLIP = (
 )
 
 
+THERE = FLIP.format(a="a", b="b", old=1, new=2)
+BACK = FLIP.format(a="a", b="b", old=2, new=1)
+
+
+def flipped(first: bytes, *sizes: int) -> int:
+    """Which of the two states is read; fails where it is none.
+
+    first: the digest of the rule that belongs to the first.
+    """
+    found = kernel_table()
+    assert (len(found.maps["a"].elements), len(found.maps["b"].elements)) == sizes
+    assert found.maps["a"].elements[0] == found.maps["b"].elements[0]
+    [rule] = found.chains["c"].rules
+    state = found.maps["a"].elements[0]
+    assert (rule.digest == first) == (state == 1)
+    return cast(int, state)
+
+
+@in_namespace
+def test_a_change_in_the_middle_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    load(f"table inet nftlbc {{\n{many('a', 10)}{many('b', 10)}chain c {{ meta mark 1; }}\n}}\n")
+    first = kernel_table().chains["c"].rules[0].digest
+    changes = [THERE, BACK, THERE]
+    dumps = 0
+
+    def one_after_the_other(requests: Sequence[reading.Request]) -> list[list[bytes]]:
+        nonlocal dumps
+        found = []
+        for request in requests:
+            found.append(reading._dump(request))
+            dumps += 1
+            if changes:
+                load(changes.pop())
+        return found
+
+    monkeypatch.setattr(reading, "_at_once", one_after_the_other)
+    assert flipped(first, 10, 10) == 2
+    assert not changes
+    assert dumps == 6
+
+
 @in_namespace
 def test_it_is_all_of_one_moment() -> None:
     load(
-        f"table inet nftlbc {{\n{many('a', 20_000)}{many('b', 20_000)}chain c {{ meta mark 1; }}\n}}\n"
+        f"table inet nftlbc {{\n{many('a', 5_000)}{many('b', 30_000)}chain c {{ meta mark 1; }}\n}}\n"
     )
+    first = kernel_table().chains["c"].rules[0].digest
     states = set()
-    one = kernel_table().chains["c"].rules[0].digest
-    there = FLIP.format(a="a", b="b", old=1, new=2)
-    back = FLIP.format(a="a", b="b", old=2, new=1)
     refused = 0
-    with in_turn(there, back, 0.15):
-        for _ in range(40):
+    with in_turn(THERE, BACK, 0.25):
+        for _ in range(15):
             try:
-                found = kernel_table()
+                states.add(flipped(first, 5_000, 30_000))
             except NftError as error:
                 refused += 1
                 assert "changed" in error.message
-                continue
-            assert len(found.maps["a"].elements) == len(found.maps["b"].elements) == 20_000
-            a, b = found.maps["a"].elements[0], found.maps["b"].elements[0]
-            assert a == b
-            [rule] = found.chains["c"].rules
-            assert (rule.digest == one) == (a == 1)
-            states.add(a)
     assert states == {1, 2}
-    assert refused < 40
+    assert refused < 15
 
 
 @in_namespace
@@ -743,7 +774,8 @@ def test_elements_of_every_layout(dump: tuple[list[Given], list[bytes]]) -> None
     elements, lists = dump
     mark, target = datatypes.known(19, 4), datatypes.known(7 << 6 | 13, 8)
     assert mark and target
-    found = read_elements(Shape(mark, target, False, 77), lists)
+    found, count = read_elements(Shape(mark, target, False, 77), lists)
+    assert count == len(elements)
     assert found.elements == {
         each.key: Destination("10.0.0.1", each.port, each.comment or "") for each in elements
     }

@@ -94,7 +94,7 @@ def test_a_backup_takes_only_the_homeless() -> None:
 
 
 def test_the_number_of_slots_can_be_chosen() -> None:
-    with balancing(farm(*TEN, keys="source-ip slots 1021")) as lb:
+    with balancing(farm(*TEN, *SIX, keys="source-ip slots 1021")) as lb:
         before = _homes(lb)
         chain = lb.nft("list", "chain", "inet", "nftlbc", "farm-cache-4")
         assert "mod 1021" in chain

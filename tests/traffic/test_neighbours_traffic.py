@@ -33,6 +33,7 @@ table inet owners {{
     map comments {{ type ipv4_addr : mark; elements = {{ 10.0.0.1 comment "his" : 0x7 }}; }}
     counter seen {{ }}
     counter lost {{ }}
+    counter ranked {{ }}
     chain first {{
         type filter hook prerouting priority -150; policy accept;
         iifname "to-clients" meta mark set {MARK}
@@ -41,6 +42,7 @@ table inet owners {{
         type filter hook forward priority 0; policy accept;
         iifname "to-clients" meta mark {MARK} counter name seen
         iifname "to-clients" meta mark != {MARK} counter name lost
+        iifname "to-clients" meta priority != none counter name ranked
     }}
 }}
 table ip nat {{
@@ -54,7 +56,9 @@ table ip nat {{
 
 def _packets(lb: Balancer, counter: str) -> int:
     listing = json.loads(lb.nft("-j", "list", "counter", "inet", "owners", counter))
-    found: int = next(each["counter"]["packets"] for each in listing["nftables"] if "counter" in each)
+    found: int = next(
+        each["counter"]["packets"] for each in listing["nftables"] if "counter" in each
+    )
     return found
 
 
@@ -79,6 +83,8 @@ def test_the_owners_marks_and_routes_hold_for_every_packet() -> None:
             _ip(lb, family, "rule", "add", "fwmark", MARK, "lookup", "100", "priority", "10")
         _ask_all(lb)
         assert _packets(lb, "lost") == 0
+        # What our rules keep in the priority meanwhile stays behind.
+        assert _packets(lb, "ranked") == 0
         assert _packets(lb, "seen") >= 120
         # The rule of routes is what it hangs on: without it nobody arrives.
         for family in ("-4", "-6"):

@@ -39,8 +39,9 @@ farm f{number} {{
 
 def _text(options: str = "") -> str:
     return "".join(
-        FARM.format(number=number, port=1000 + 2 * number, next=1001 + 2 * number, keys=keys)
-        .replace(keys + "\n", f"{keys}{options}\n")
+        FARM.format(
+            number=number, port=1000 + 2 * number, next=1001 + 2 * number, keys=keys
+        ).replace(keys + "\n", f"{keys}{options}\n")
         for number, keys in enumerate(KEYS)
     )
 

@@ -108,7 +108,11 @@ def test_traffic_is_the_same_over_any_older_table() -> None:
     with balancing(SETS[5], *SETS) as lb:
         fresh = _probe(lb)
         assert len(set(fresh)) > 6
-    for before in (SETS[0], SETS[11], "farm f { listen 203.0.113.10 udp port 9\n backend x 10.0.9.1 }"):
+    for before in (
+        SETS[0],
+        SETS[11],
+        "farm f { listen 203.0.113.10 udp port 9\n backend x 10.0.9.1 }",
+    ):
         with balancing(before, *SETS) as lb:
             lb.ask(3)
             lb.ask(2, VIP, 53, "udp", source=lb.client(500))

@@ -127,23 +127,23 @@ def _no_values(source: Source) -> list[Diagnostic]:
     ]
 
 
-def _written(value: Any, indent: str, opened: Any = 0) -> str:
-    """JSON text: what fits on a line is on one, but for the levels that are ``opened``."""
+def _written(value: Any, indent: str, opened: Any = 0, before: int = 0) -> str:
+    """JSON text: what fits on a line is on one, but for the levels that are ``opened``.
+
+    ``before`` is what stands before it on its line, in characters.
+    """
     text = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, (dict, list)) or not value:
         return text
-    if not opened and len(indent) + len(text) < fmt.WIDTH:
+    if not opened and before + len(text) + len(",") <= fmt.WIDTH:
         return text
     inner = indent + "  "
-
-    def deeper(name: str) -> Any:
-        return opened.get(name, 0) if isinstance(opened, dict) else max(opened - 1, 0)
-
     if isinstance(value, dict):
-        members = [
-            f"{inner}{json.dumps(name, ensure_ascii=False)}: {_written(each, inner, deeper(name))}"
-            for name, each in value.items()
-        ]
-        return "{\n" + ",\n".join(members) + f"\n{indent}}}"
-    lines = [inner + _written(each, inner, deeper("")) for each in value]
+        lines = []
+        for name, each in value.items():
+            start = f"{inner}{json.dumps(name, ensure_ascii=False)}: "
+            deeper = opened.get(name, 0) if isinstance(opened, dict) else max(opened - 1, 0)
+            lines.append(start + _written(each, inner, deeper, len(start)))
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    lines = [inner + _written(each, inner, max(opened - 1, 0), len(inner)) for each in value]
     return "[\n" + ",\n".join(lines) + f"\n{indent}]"

@@ -8,7 +8,7 @@ from typing import Any
 
 from nftlbc.language.fmt import comment, stream
 from nftlbc.language.json_form.notes import pointer, text_of
-from nftlbc.language.json_form.structure import Path
+from nftlbc.language.json_form.structure import Path, order
 from nftlbc.source import TextSource
 
 _BETWEEN = ("\n", ";", ",")
@@ -35,6 +35,8 @@ class Anchors:
         """By last token, and by opening brace: the part, and the place."""
         self.end: dict[int, Path] = {}
         """By closing brace."""
+        self.first = next((at for at, token in enumerate(self.tokens) if token not in _BETWEEN), -1)
+        """The first token of the first statement."""
         number = 0
         for item in stream(source.text):
             if item[0] == "#":
@@ -63,51 +65,54 @@ class Anchors:
     def comments(self, document: Any) -> list[dict[str, str]]:
         """The ``comments`` of the document, in its order."""
         found: dict[tuple[Path, str], list[str]] = {}
+        below = self._below()
         for line, text in zip(self.lines, self.texts, strict=True):
-            place = self._place(line)
-            if place in found and place[1] == "beside":
-                place = self._below(line)
+            place = self._beside(line)
+            if place is None or (place in found and place[1] == "beside"):
+                place = below[line]
             found.setdefault(place, []).append(text)
-        ordered = sorted(found, key=lambda place: (*_order(document, place[0]), _RANK[place[1]]))
+        positions: dict[int, dict[str, int]] = {}
+
+        def where(place: tuple[Path, str]) -> tuple[tuple[int, int], ...]:
+            steps = order(document, place[0], positions)
+            return (*((step, 0) for step in steps), _RANK[place[1]])
+
+        ordered = sorted(found, key=where)
         return [
             {"at": pointer(path), "place": place, "text": text_of(found[path, place])}
             for path, place in ordered
         ]
 
-    def _place(self, line: int) -> tuple[Path, str]:
+    def _beside(self, line: int) -> tuple[Path, str] | None:
+        """By what stands on its line, if there is something."""
         before = line - 1
         while before >= 0 and self.tokens[before] in ";,":
             before -= 1
-        if before >= 0 and before in self.beside:
-            return self.beside[before]
-        return self._below(line)
+        return self.beside.get(before)
 
-    def _below(self, line: int) -> tuple[Path, str]:
-        """By what comes next."""
-        after, blank = line + 1, False
-        while after < len(self.tokens) and self.tokens[after] in _BETWEEN:
-            blank = blank or (self.tokens[after] == "\n" and not self._is_comment(after))
-            after += 1
+    def _below(self) -> dict[int, tuple[Path, str]]:
+        """By what comes next, for each comment."""
+        found: dict[int, tuple[Path, str]] = {}
+        next_line, after, blank = -1, 0, False
+        for line in reversed(self.lines):
+            at, blank_here = line + 1, False
+            while at != next_line and at < len(self.tokens) and self.tokens[at] in _BETWEEN:
+                blank_here = blank_here or self.tokens[at] == "\n"
+                at += 1
+            if at == next_line:
+                blank = blank or blank_here
+            else:
+                after, blank = at, blank_here
+            next_line = line
+            found[line] = self._above(after, blank)
+        return found
+
+    def _above(self, after: int, blank: bool) -> tuple[Path, str]:
+        """Above a token, with a blank line somewhere between or not."""
         if after in self.end:
             return self.end[after], "end"
         if after not in self.above:
             return (), "end"
-        if blank and after == min(self.above):
-            return (), "above"  # the head of the file, with a blank line below it
+        if blank and after == self.first:
+            return (), "above"  # the head of the file
         return self.above[after], "above"
-
-    def _is_comment(self, line: int) -> bool:
-        at = bisect.bisect_left(self.lines, line)
-        return at < len(self.lines) and self.lines[at] == line
-
-
-def _order(value: Any, path: Path) -> tuple[tuple[int, int], ...]:
-    order = []
-    for step in path:
-        if isinstance(step, int):
-            order.append((step, 0))
-            value = value[step]
-        else:
-            order.append((list(value).index(step), 0))
-            value = value[step]
-    return tuple(order)

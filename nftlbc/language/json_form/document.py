@@ -26,8 +26,6 @@ _MESSAGES: Mapping[str, str] = {
     "Expecting property name enclosed in double quotes": 'expected a "name" or }',
     "Expecting ':' delimiter": "expected ':' behind the name",
     "Expecting ',' delimiter": "expected ',' or the end of the list or object",
-    "Illegal trailing comma before end of object": "a ',' before the end of the object",
-    "Illegal trailing comma before end of array": "a ',' before the end of the list",
     "Unterminated string starting at": "this string is never closed",
     "Invalid control character at": "a control character in a string",
     "Extra data": "expected the end of the file",
@@ -59,8 +57,7 @@ def read(name: str, text: str) -> tuple[Document | None, list[Diagnostic]]:
         value = _decoder(repeats).decode(text)
         shapes = structure.shapes(value)
     except json.JSONDecodeError as problem:
-        message = _MESSAGES.get(problem.msg, problem.msg[:1].lower() + problem.msg[1:])
-        return None, [_at(name, text, problem.pos, f"this is no JSON: {message}")]
+        return None, [_no_json(name, text, problem)]
     except _NoNumber as problem:
         position = _outside_strings(text, re.escape(str(problem)))
         return None, [_at(name, text, position, f"{problem} is no number of JSON")]
@@ -105,6 +102,18 @@ def _decoder(repeats: list[_Repeats]) -> json.JSONDecoder:
         raise _NoNumber(word)
 
     return json.JSONDecoder(object_pairs_hook=members, parse_int=number, parse_constant=refused)
+
+
+def _no_json(name: str, text: str, problem: json.JSONDecodeError) -> Diagnostic:
+    message = _MESSAGES.get(problem.msg, problem.msg[:1].lower() + problem.msg[1:])
+    position = problem.pos
+    # A comma too many: Python 3.13 tells where it is, older ones where the bracket behind it is.
+    before = text[:position].rstrip(" \t\n\r")
+    if before.endswith(",") and text[position : position + 1] in ("]", "}"):
+        message, position = "a ',' before the end", len(before) - 1
+    elif problem.msg.startswith("Illegal trailing comma"):
+        message = "a ',' before the end"
+    return _at(name, text, position, f"this is no JSON: {message}")
 
 
 def _at(name: str, text: str, position: int, message: str) -> Diagnostic:
@@ -164,9 +173,9 @@ def _comments(name: str, comments: list[Any]) -> Iterator[Diagnostic]:
         if not isinstance(comment, dict):
             continue
         place, text, at = comment.get("place"), comment.get("text"), comment.get("at")
-        if isinstance(place, str) and place not in PLACES:
+        if place not in PLACES:
             message = f"{place!r} is no place of a comment"
-            yield error(message, located(name, (*path, "place")), did_you_mean(place, PLACES))
+            yield error(message, located(name, (*path, "place")), did_you_mean(str(place), PLACES))
         if isinstance(text, str) and _CONTROL.search(text):
             yield error("a control character", located(name, (*path, "text")))
         if isinstance(at, str) and at and not at.startswith("/"):

@@ -39,12 +39,13 @@ class Notes:
         found = Notes()
         for comment in comments:
             place = comment["place"] if comment["place"] in PLACES else "above"
-            at = self._nearest(_path(str(comment["at"]), document), place)
+            path = _path(str(comment["at"]), document)
+            at = self._nearest(path, place) if comment["at"] or place != "above" else (path, place)
             found.given.setdefault(at, []).extend(_lines(str(comment["text"])))
         return found
 
     def _nearest(self, path: Path, place: str) -> tuple[Path, str]:
-        for size in range(len(path), -1, -1):
+        for size in range(len(path), 0, -1):
             for each in _INSTEAD[place]:
                 if (path[:size], each) in self.asked:
                     return path[:size], each

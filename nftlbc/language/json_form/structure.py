@@ -1,8 +1,8 @@
 """Whether a JSON document has the structure of a farms file, by ``schema.structure``.
 
 The structure looks at names, types and kinds of checks, never at other values. So parts of a
-document with the same names and types are judged alike, and ``jsonschema`` sees one of them:
-it takes 0.2 ms for each backend, which would be most of the time that a large file takes.
+document with the same names and types are judged alike, and ``jsonschema`` sees one of them: for
+10 000 farms of 10 backends it would take 5 s, and all of reading them takes 2 s.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ def mistakes(
             sound[shape] = one_farm.is_valid(_reduced(farm))
         if not sound[shape]:
             found += _found(one_farm, farm, ("farms", number))
-    found.sort(key=lambda mistake: _order(document, mistake.path))
+    positions: dict[int, dict[str, int]] = {}
+    found.sort(key=lambda mistake: order(document, mistake.path, positions))
     diagnostics = [
-        error(mistake.message, located(name, mistake.path), mistake.help)
+        error(mistake.message, located(name, mistake.path), _help(mistake))
         for mistake in found[:MOST_MISTAKES]
     ]
     if len(found) > MOST_MISTAKES:
@@ -124,7 +125,8 @@ def _validators() -> tuple[Draft202012Validator, Draft202012Validator]:
 class _Mistake(NamedTuple):
     path: Path
     message: str
-    help: str | None
+    known: tuple[str, ...] = ()
+    """The members that could have been meant."""
 
 
 def _found(validator: Draft202012Validator, value: Any, base: Path) -> list[_Mistake]:
@@ -132,8 +134,6 @@ def _found(validator: Draft202012Validator, value: Any, base: Path) -> list[_Mis
     for problem in validator.iter_errors(value):
         for mistake in _explained(problem, (*base, *problem.absolute_path)):
             found.setdefault((mistake.path, mistake.message), mistake)
-        if len(found) > MOST_MISTAKES:
-            break
     return list(found.values())
 
 
@@ -145,9 +145,8 @@ def _explained(problem: ValidationError, path: Path) -> Iterator[_Mistake]:
         known: Schema = schema["properties"]
         for member in value if isinstance(value, dict) else ():
             if member not in known:
-                others = [name for name in known if name[0] != "$"]
-                help = did_you_mean(member, others) or f"it has {in_words(others)}"
-                yield _Mistake((*path, member), f"{title} has no {member[:80]!r}", help)
+                others = tuple(name for name in known if name[0] != "$")
+                yield _Mistake((*path, member), f"{title} has no {member[:80]!r}", others)
         return
     if rule == "required":
         given = value if isinstance(value, dict) else {}
@@ -162,7 +161,14 @@ def _explained(problem: ValidationError, path: Path) -> Iterator[_Mistake]:
         message = f"a list of more than {schema['maxItems']}"
     else:
         message = f"expected {title}, found {found_words(value)}"
-    yield _Mistake(path, message, None)
+    yield _Mistake(path, message)
+
+
+def _help(mistake: _Mistake) -> str | None:
+    if not mistake.known:
+        return None
+    member = str(mistake.path[-1])
+    return did_you_mean(member, mistake.known) or f"it has {in_words(mistake.known)}"
 
 
 def found_words(value: Any) -> str:
@@ -189,17 +195,18 @@ def _statement(path: Path) -> Path:
     return path[: body + 1]
 
 
-def _order(value: Any, path: Path) -> list[int]:
-    """Where in the document a part is, for sorting."""
-    order = []
+def order(value: Any, path: Path, positions: dict[int, dict[str, int]]) -> list[int]:
+    """Where in the document a part is, for sorting; ``positions`` is of the objects met."""
+    found = []
     for step in path:
         if isinstance(step, int):
-            order.append(step)
-            value = value[step]
-        elif step in value:
-            order.append(list(value).index(step))
-            value = value[step]
-    return order
+            found.append(step)
+        else:
+            if id(value) not in positions:
+                positions[id(value)] = {member: at for at, member in enumerate(value)}
+            found.append(positions[id(value)][step])
+        value = value[step]
+    return found
 
 
 def path_text(path: Path) -> str:

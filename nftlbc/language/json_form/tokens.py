@@ -123,11 +123,12 @@ class Tokens:
         """Whether there are comments in this list."""
         if not isinstance(value, list):
             return False
-        found = self.taken(chain, "end")
+        found = bool(self.taken(chain, "end"))
         for _, at in each_of(value, chain):
             # Each is asked for, even when it is clear already: a place is known by that.
-            found = [*self.taken(at, "above"), *self.taken(at, "beside"), *found]
-        return bool(found)
+            above, beside = self.taken(at, "above"), self.taken(at, "beside")
+            found = found or bool(above or beside)
+        return found
 
     # Comments
 

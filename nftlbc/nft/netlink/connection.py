@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import Final
 
 from nftlbc.nft.netlink.messages import (
+    BEGIN,
     DONE,
     DUMP,
+    END,
     ERROR,
     FAMILY,
     GET_GENERATION,
@@ -21,6 +23,7 @@ from nftlbc.nft.netlink.messages import (
     INET,
     INTERRUPTED,
     NEW_GENERATION,
+    NF_TABLES,
     REQUEST,
     Malformed,
     Message,
@@ -120,6 +123,24 @@ class Connection:
         """The number that every change to any table moves."""
         found = self.get(GET_GENERATION, NEW_GENERATION)
         return number(attributes(found or b"").get(1)) or 0
+
+    def wait_for_transactions(self) -> None:
+        """Returns when a transaction that is on its way has ended.
+
+        The generation moves at the beginning of the kernel's work on it, and maps with intervals
+        change at its end. An empty transaction has to wait for its turn, and changes nothing,
+        not even the generation.
+        """
+        self._sequence += 1
+        batch = b"".join(
+            HEADER.pack(HEADER.size + FAMILY.size, kind, REQUEST, self._sequence, 0)
+            + FAMILY.pack(0, 0, NF_TABLES >> 8)
+            for kind in (BEGIN, END)
+        )
+        try:
+            self._socket.send(batch)
+        except OSError as problem:
+            raise refused(problem.errno or 0) from None
 
     def get(self, kind: int, answer: int, asked: bytes = b"") -> bytes | None:
         """The attributes of the one object that is asked for; None where there is none."""

@@ -59,13 +59,16 @@ class Shape(NamedTuple):
     """Of elements that have none of their own; 0: they stay."""
 
 
-def read_elements(shape: Shape, lists: Iterable[bytes]) -> Contents:
-    """The elements of the lists (the values of NFTA_SET_ELEM_LIST_ELEMENTS) of a dump."""
+def read_elements(shape: Shape, lists: Iterable[bytes]) -> tuple[Contents, int]:
+    """The elements of the lists (the values of NFTA_SET_ELEM_LIST_ELEMENTS) of a dump, and how
+    many the lists have, which is more where one of them is there twice."""
     contents = Contents()
+    count = 0
     for length, chunks in _by_length(lists).items():
         for rows, layout in groups(b"".join(chunks), length):
             _add(contents, shape, rows, length, layout)
-    return contents
+            count += len(rows) // length
+    return contents, count
 
 
 def _by_length(lists: Iterable[bytes]) -> dict[int, list[bytes]]:

@@ -85,16 +85,14 @@ class Events:
         end = time.monotonic() + patience
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
-        while True:
-            changed = self.drain()
-            self._changed = changed
-            if changed or self._reached(generation):
-                self._changed = False
-                return changed
+        while not self.drain():
+            if self._reached(generation):
+                return False
             left = end - time.monotonic()
             if left <= 0:
                 return True
             waiting.poll(left * 1000)
+        return True
 
     def _reached(self, generation: int) -> bool:
         return self._generation is not None and (

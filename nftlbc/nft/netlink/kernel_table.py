@@ -87,9 +87,10 @@ class KernelRule(NamedTuple):
     handle: int
     comment: str | None
     digest: bytes
-    """16 bytes, the same for the same instructions whenever and by whichever nft they were
-    loaded: on one kernel it tells whether two rules do the same. What an anonymous set holds is
-    part of it, its name is not."""
+    """16 bytes that tell whether two rules are the same instructions, on one kernel. What an
+    anonymous set holds is part of it, its name is not, which differs from one loading to the
+    next. nft 1.0.6 and 1.1 keep the values of some rules in different registers, and then the
+    digests differ."""
     sticky: tuple[str, ...] = ()
     """The chains and maps of sticky clients that it names."""
 

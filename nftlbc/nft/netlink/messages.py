@@ -21,6 +21,8 @@ ATTRIBUTE_TYPE: Final = 0x3FFF
 
 ERROR, DONE = 2, 3
 REQUEST, DUMP, INTERRUPTED = 0x1, 0x300, 0x10
+BEGIN, END = 16, 17
+"""Of a transaction."""
 
 INET: Final = 1
 NF_TABLES: Final = 10 << 8

@@ -30,6 +30,8 @@ class FoundSet(NamedTuple):
     map: KernelMap
     shape: Shape | None
     """None where it is not readable."""
+    count: int | None
+    """How many elements it has; told since kernel 6.16."""
 
 
 def set_of(payload: bytes) -> FoundSet:
@@ -63,7 +65,7 @@ def set_of(payload: bytes) -> FoundSet:
         comment=comment(found.get(13), _SET_COMMENT),
         readable=shape is not None,
     )
-    return FoundSet(name, bool(flags & _ANONYMOUS), declared, shape)
+    return FoundSet(name, bool(flags & _ANONYMOUS), declared, shape, number(found.get(20)))
 
 
 def _counts(found: dict[int, bytes]) -> bool:
