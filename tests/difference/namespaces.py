@@ -56,6 +56,7 @@ def in_namespace(test: Callable[..., None]) -> Callable[..., None]:
         done = subprocess.run(
             [*UNSHARE, sys.executable, "-m", "pytest", *plain, f"{file}::{name.split('::', 1)[1]}"],
             env={**os.environ, INSIDE: "1"},
+            cwd=Path(__file__).parent.parent.parent,
             capture_output=True,
             text=True,
             check=False,
