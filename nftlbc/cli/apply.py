@@ -1,4 +1,4 @@
-"""apply and remove."""
+"""plan, apply and remove."""
 
 from __future__ import annotations
 
@@ -8,19 +8,56 @@ from typing import Annotated
 import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, write
+
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
+    app.command()(plan)
     app.command()(apply)
     app.command()(remove)
 
 
-def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
-    """Make the kernel's table what the file says, in one transaction."""
-    from nftlbc import pipeline
-    from nftlbc.nft import kernel
+def plan(
+    file: FileArgument = DEFAULT_FILE,
+    nft: Annotated[bool, typer.Option("--nft", help="Print the nft transaction itself.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="As a JSON document.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 4 if something would change.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what apply would change, in the farms' words; change nothing."""
     from nftlbc.nft.program import NftError
+    from nftlbc.plan import planning, telling
+
+    gc.disable()
+    farms = read_farms(file, quiet=quiet)
+    try:
+        found = planning.plan(farms)
+        told = [] if nft else telling.told(found)
+    except NftError as refusal:
+        fail(Status.REFUSED, refusal.message, refusal.remedy)
+    if nft:
+        write(found.transaction.change + found.transaction.clearing)
+    elif json:
+        from json import dumps
+
+        write(dumps(telling.as_json(found, told), indent=2, ensure_ascii=False) + "\n")
+    else:
+        write("".join(f"{line}\n" for line in telling.lines(found, told)))
+    if exit_code and not found.empty:
+        raise typer.Exit(int(Status.NOT_SO))
+
+
+def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Quiet = False) -> None:
+    """Make the kernel's table what the file says, in one transaction; what stays is not touched."""
+    from nftlbc.nft import lock
+    from nftlbc.nft.program import NftError
+    from nftlbc.plan import planning
 
     gc.disable()
     farms = read_farms(file, quiet=quiet)
@@ -30,25 +67,29 @@ def apply(file: FileArgument = DEFAULT_FILE, quiet: Quiet = False) -> None:
             f"no farm in {file}: nothing would be balanced any more",
             "if that is meant, nftlbc remove takes the table away",
         )
-    script = pipeline.script(farms)
     try:
-        kernel.load(script)
+        with lock.held(wait=not no_wait):
+            found = planning.apply(farms)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:
         backends = sum(len(farm.backends) for farm in farms)
-        say(f"table inet nftlbc: {counted(len(farms), 'farm')}, {counted(backends, 'backend')}")
+        what = "nothing to change" if found.empty else "done"
+        counts = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
+        say(f"table inet nftlbc: {counts}: {what}")
 
 
 def remove(
+    no_wait: NoWait = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing.")] = False,
 ) -> None:
     """Take the table away. Where it is the only one that translates, open connections end."""
-    from nftlbc.nft import kernel
+    from nftlbc.nft import kernel, lock
     from nftlbc.nft.program import NftError
 
     try:
-        kernel.remove()
+        with lock.held(wait=not no_wait):
+            kernel.remove()
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:

@@ -18,7 +18,7 @@ Column = Callable[[Sequence[Any]], list[str]]
 
 def element_lines(each: Map, elements: Elements) -> list[str]:
     """Each element of a map or set: ``KEY : DATA``, ``KEY comment "NAME" : DATA`` or ``KEY``."""
-    keys = _keys(each, list(elements))
+    keys = key_texts(each, list(elements))
     if each.data is None:
         return keys
     data: list[Any] = list(elements.values())
@@ -29,7 +29,8 @@ def element_lines(each: Map, elements: Elements) -> list[str]:
     return [f"{key} {text}" for key, text in zip(keys, written, strict=True)]
 
 
-def _keys(each: Map, keys: Sequence[Any]) -> list[str]:
+def key_texts(each: Map, keys: Sequence[Any]) -> list[str]:
+    """The keys alone, which is all that deleting takes."""
     parts = each.key.split(" ", 1)[1].split(" . ")
     if len(parts) == 1:
         # A map from mark to mark holds slots, which are numbers to count with.

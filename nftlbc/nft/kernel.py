@@ -1,8 +1,10 @@
-"""The kernel's table inet nftlbc: loading it and taking it away. No other table is touched."""
+"""Changing the kernel's table inet nftlbc. No other table is touched."""
 
 from __future__ import annotations
 
 from nftlbc.nft import program, refusal
+from nftlbc.nft.program import NftError
+from nftlbc.nft.transaction import Transaction
 
 TABLE = "inet nftlbc"
 
@@ -17,6 +19,21 @@ def load(script: str, nft: str | None = None) -> None:
     answer = program.run(nft, ["-f", "-"], script)
     if answer.status != 0:
         raise refusal.explain(answer, script)
+
+
+def send(transaction: Transaction, nft: str | None = None) -> None:
+    """Makes the change, then clears away what nothing points to any more.
+
+    Raises NftError where the change was refused. Clearing may fail without harm: what it leaves
+    does nothing, and the next change tries again.
+    """
+    if transaction.change:
+        load(transaction.change, nft)
+    if transaction.clearing:
+        try:
+            load(transaction.clearing, nft)
+        except NftError:
+            return
 
 
 def remove(nft: str | None = None) -> None:

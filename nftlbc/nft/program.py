@@ -22,6 +22,10 @@ _TIMEOUT = 600.0
 _ANSWER = 64 * 1024
 """Bytes of nft's answer that are looked at."""
 
+inherited: set[int] = set()
+"""Descriptors that nft gets too: a lock that it holds until it has ended, even where the process
+that started it has not lived so long."""
+
 
 class NftError(Exception):
     """The system refused: what happened and, where there is one, the remedy. Nothing changed."""
@@ -76,28 +80,28 @@ def run(
 ) -> Answer:
     """Runs nft with ``text`` as its standard input.
 
-    nft is given a whole file, not a pipe: should we die meanwhile, a pipe's end would look like
-    the script's, and nft would load what it has so far.
-
     Raises NftError where it can't be started, does not end in time, or dies by a signal.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     with (
-        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as script,
         tempfile.TemporaryFile() as errors,
         tempfile.TemporaryFile() as output,
     ):
+        # Not through a pipe: where this process is killed while it fills one, nft takes what has
+        # come so far for the whole, and half a transaction may well be a valid one.
+        script.write((text or "").encode())
+        script.seek(0)
         try:
-            given.write((text or "").encode())
-            given.seek(0)
             process = subprocess.run(
                 [nft, *arguments],
-                stdin=given,
+                stdin=script,
                 stdout=output,
                 stderr=errors,
                 env=environment,
                 timeout=timeout,
                 check=False,
+                pass_fds=tuple(inherited),
             )
         except subprocess.TimeoutExpired:
             raise NftError(f"nft did not end within {timeout:g} s and was ended") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Final
 
 from nftlbc.nft import words
@@ -44,6 +45,23 @@ from nftlbc.table.model import (
 def rule_text(rule: Rule) -> str:
     """One rule, on one line, without indentation."""
     return " ".join([_WRITERS[type(each)](each) for each in rule])
+
+
+def digest(rule: Rule) -> str:
+    """What stands as a comment beside a rule in the kernel: by it a rule is known again, whatever
+    the version of nft that lists it. A rule without it is somebody else's.
+    """
+    return _digest(rule_text(rule))
+
+
+def signed(rule: Rule) -> str:
+    """The rule's text and its digest, as a script has them."""
+    text = rule_text(rule)
+    return f'{text} comment "{_digest(text)}"'
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def statement_text(statement: Statement) -> str:

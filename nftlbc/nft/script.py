@@ -11,7 +11,7 @@ from typing import Final
 
 from nftlbc.nft import words
 from nftlbc.nft.elements import element_lines
-from nftlbc.nft.rules import rule_text
+from nftlbc.nft.rules import signed
 from nftlbc.nft.words import Unwritable, plain
 from nftlbc.table.model import Chain, Map, Table
 
@@ -46,20 +46,20 @@ def write(table: Table) -> str:
     # again, even in one transaction, refuses connections (20 in 2 157 reloads).
     parts = [
         _HEADER,
-        f"table {TABLE} {{\n{''.join(map(_declaration, table.maps))}}}\n",
+        f"table {TABLE} {{\n{''.join(map(declaration, table.maps))}}}\n",
         f"flush table {TABLE}\n"
-        + "".join(f"flush {_kind(each)} {TABLE} {each.name}\n" for each in static),
-        f"table {TABLE} {{\n" + "\n".join(map(_chain, _ordered(table.chains))) + "}\n",
+        + "".join(f"flush {kind(each)} {TABLE} {each.name}\n" for each in static),
+        f"table {TABLE} {{\n" + "\n".join(map(chain_text, _ordered(table.chains))) + "}\n",
         *(_elements(each) for each in static if each.elements),
     ]
     return "\n".join(parts)
 
 
-def _kind(each: Map) -> str:
+def kind(each: Map) -> str:
     return "set" if each.data is None else "map"
 
 
-def _declaration(each: Map) -> str:
+def declaration(each: Map) -> str:
     if not _KEY.fullmatch(each.key) or not _DATA.fullmatch(each.data or "none"):
         raise Unwritable(f"{each.name} is of an odd type: {each.key} : {each.data}")
     parts = [each.key if each.data is None else f"{each.key} : {each.data}"]
@@ -71,7 +71,7 @@ def _declaration(each: Map) -> str:
         parts.append(f"size {each.size:d}")
     if each.counter:
         parts.append("counter")
-    return f"    {_kind(each)} {each.name} {{ {'; '.join(parts)}; }}\n"
+    return f"    {kind(each)} {each.name} {{ {'; '.join(parts)}; }}\n"
 
 
 def _ordered(chains: tuple[Chain, ...]) -> list[Chain]:
@@ -79,15 +79,23 @@ def _ordered(chains: tuple[Chain, ...]) -> list[Chain]:
     return sorted(chains, key=lambda chain: (bool(chain.hook), chain.name.startswith("farm-")))
 
 
-def _chain(chain: Chain) -> str:
+def chain_text(chain: Chain) -> str:
     lines = [f"    # {_comment(line)}" for line in chain.about]
-    lines.append(f"    chain {chain.name} {{")
+    lines += chain_head(chain)
+    lines += [f"        {signed(rule)}" for rule in chain.rules]
+    lines.append("    }\n")
+    return "\n".join(lines)
+
+
+def chain_head(chain: Chain) -> list[str]:
+    """A chain's declaration up to its rules."""
+    lines = [f"    chain {chain.name} {{"]
+    if chain.comment:
+        lines.append(f'        comment "{words.name(chain.comment)}";')
     if chain.hook:
         hook = words.name(chain.hook.name)
         lines.append(f"        type nat hook {hook} priority {chain.hook.priority:d};")
-    lines += [f"        {rule_text(rule)}" for rule in chain.rules]
-    lines.append("    }\n")
-    return "\n".join(lines)
+    return lines
 
 
 def _comment(line: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
 from nftlbc.table import about, ways
@@ -26,6 +27,7 @@ from nftlbc.table.model import (
     Hash,
     Hook,
     Jump,
+    Key,
     Map,
     Masquerade,
     MatchMark,
@@ -38,7 +40,7 @@ from nftlbc.table.model import (
     Table,
     VerdictMap,
 )
-from nftlbc.table.numbers import Numbers, place_slots, room_for
+from nftlbc.table.numbers import InUse, Numbers, farm_hash, place_slots, room_for
 from nftlbc.table.pool import Pool, pool_of, slots_of
 from nftlbc.table.ways import Memory, Names, Way
 
@@ -50,8 +52,14 @@ _ADDRESS_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 Sections = dict[str, dict[ElementKey, ElementData]]
 
 
-def build(farms: Sequence[Farm]) -> Table:
-    """The table of valid farms (``rules.check`` found no error), sorted by name."""
+_NOTHING = InUse()
+
+
+def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
+    """The table of valid farms (``rules.check`` found no error), sorted by name.
+
+    in_use: the numbers that they have in a running table.
+    """
     farms = sorted(farms, key=lambda farm: farm.name)
     pools = [pool_of(farm, family) for farm in farms for family in farm.families]
     orders = [slots_of(pool) for pool in pools]
@@ -60,9 +68,9 @@ def build(farms: Sequence[Farm]) -> Table:
         for pool, order in zip(pools, orders, strict=True)
         if order
     }
-    starts = place_slots(sizes)
+    starts = place_slots(sizes, in_use.starts)
     elements = _Elements()
-    numbers = Numbers()
+    numbers = Numbers(in_use)
     farm_numbers = {farm.name: numbers.farm(farm.name) for farm in farms}
     for pool, order in zip(pools, orders, strict=True):
         marks = [numbers.mark(pool.farm.name, backend) for backend in pool.backends]
@@ -108,13 +116,14 @@ class _Elements:
         fixed: dict[ElementKey, ElementData] = {}
         asked: dict[ElementKey, ElementData] = {}
         for mark, backend in zip(marks, pool.backends, strict=True):
-            if backend.state == "down":
-                continue
+            # One that is down rests beside its place, with what it has counted: no mark that is
+            # looked up lacks this bit.
+            key = mark if backend.live else mark & ~OURS
             name = f"{section}/{backend.name}"
             if backend.port is not None:
-                fixed[mark] = Destination(backend.address, backend.port, name)
+                fixed[key] = Destination(backend.address, backend.port, name)
             if backend.port is None or owning:
-                asked[mark] = Destination(backend.address, None, name)
+                asked[key] = Destination(backend.address, None, name)
         if fixed:
             self.backends[family][section] = fixed
         if asked:
@@ -219,10 +228,15 @@ class _Program:
         # With nobody alive there is no way at all, and no map that it could look into. What is
         # refused is marked all the same: in a table without a word of ct the kernel tracks no
         # connections, runs no nat chain, and lets everybody through.
-        dead: list[Rule] = [(AddToMark(OURS), Goto("refuse"))]
-        rules = self._rules(pool, order, start, number) if pool.live else dead
-        lines = about.farm(pool, order)
-        self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines))
+        rules: list[Rule] = [(AddToMark(OURS), Goto("refuse"))]
+        if pool.live:
+            rules = self._rules(pool, order, start, number)
+        elif pool.farm.persistence is not None:
+            self._store(pool)
+        lines, name = about.farm(pool, order), pool.farm.name
+        # A number that is not the name's hash is written beside it, lest it get lost.
+        odd = "" if number == farm_hash(name) else f"0x{number:08x}"
+        self.farms.append(Chain(_chain_name(pool), tuple(rules), about=lines, comment=odd))
 
     def _rules(self, pool: Pool, order: Sequence[int], start: int, number: int) -> list[Rule]:
         way = _way_of(pool)
@@ -258,34 +272,42 @@ class _Program:
         persistence = pool.farm.persistence
         if persistence is None:
             return None
-        family = pool.family
-        fields = ways.fields(persistence.keys, family)
-        numbered = (ways.PRIORITY, *fields)
-        key, hashed = numbered, None
-        if ways.too_long(fields):
-            key, hashed = (ways.PRIORITY,), ways.hashed(fields, number)
-        elif ways.too_long(numbered):
-            key = fields
-        alone = persistence.size is not None or key != numbered
-        # A map of the farm's own grows as it fills, up to 65 535 where it has no size.
-        size = persistence.size or (None if alone else SHARED_STICKY_SIZE)
-        time = seconds(persistence.timeout)
-        farm = (pool.farm.name,) if alone else ()
-        sized = (str(size),) if size else ()
-        named = (ways.sticky_name(persistence.keys), time, *sized, *farm)
-        name = "_".join((f"sticky{family}", *named))
-        cut = ways.sticky_name(persistence.keys, family)
-        label = "_".join((way.name, cut, time, *farm))
+        store = self._store(pool)
+        fields = ways.fields(persistence.keys, pool.family)
+        hashed = ways.hashed(fields, number) if ways.too_long(fields) else None
+        cut = ways.sticky_name(persistence.keys, pool.family)
+        farm = (pool.farm.name,) if store.alone else ()
+        label = "_".join((way.name, cut, seconds(persistence.timeout), *farm))
         memory = Memory(
             way,
-            name,
-            key,
+            store.map,
+            store.key,
             persistence.timeout,
             label,
             hashed,
             number if hashed else 0,
         )
         self._need(memory)
+        return memory
+
+    def _store(self, pool: Pool) -> _Store:
+        """Declares the map in which a pool's clients are known, also while nobody is alive."""
+        persistence = pool.farm.persistence
+        assert persistence is not None
+        fields = ways.fields(persistence.keys, pool.family)
+        numbered = (ways.PRIORITY, *fields)
+        key = numbered
+        if ways.too_long(fields):
+            key = (ways.PRIORITY,)
+        elif ways.too_long(numbered):
+            key = fields
+        alone = persistence.size is not None or key != numbered
+        # A map of the farm's own grows as it fills, up to 65 535 where it has no size.
+        size = persistence.size or (None if alone else SHARED_STICKY_SIZE)
+        sized = (str(size),) if size else ()
+        farm = (pool.farm.name,) if alone else ()
+        named = (ways.sticky_name(persistence.keys), seconds(persistence.timeout), *sized, *farm)
+        name = "_".join((f"sticky{pool.family}", *named))
         self.sticky[name] = Map(
             name,
             f"typeof {' . '.join(field.name for field in key)}",
@@ -294,7 +316,16 @@ class _Program:
             ("dynamic", "timeout"),
             timeout=persistence.timeout,
         )
-        return memory
+        return _Store(name, key, alone)
+
+
+class _Store(NamedTuple):
+    """Where a pool's clients are known."""
+
+    map: str
+    key: Key
+    alone: bool
+    """No other farm has that map."""
 
 
 def _way_of(pool: Pool) -> Way:

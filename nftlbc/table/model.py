@@ -303,6 +303,8 @@ class Chain:
     hook: Hook | None = None
     about: tuple[str, ...] = ()
     """Lines for the reader of the script."""
+    comment: str = ""
+    """What the kernel keeps beside it: a farm's number where it is not its name's hash."""
 
 
 @dataclass(frozen=True)

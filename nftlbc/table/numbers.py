@@ -8,6 +8,7 @@ hashes meet (100 000 backends in 2^30 with near certainty): the later one takes 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from nftlbc.farms import Backend, Family
@@ -24,27 +25,47 @@ def _hashed(text: str, attempt: int = 0) -> int:
     return int.from_bytes(blake2b(data.encode(), digest_size=4).digest(), "big")
 
 
+def known_as(farm: str, address: str, port: int | None) -> str:
+    """What a backend's number is hashed from."""
+    return f"{farm} {address} {port or 0}"
+
+
+@dataclass(frozen=True)
+class InUse:
+    """The numbers that a running table has: whoever has one keeps it."""
+
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """Of backends, by ``known_as``."""
+    farms: Mapping[str, int] = field(default_factory=dict)
+    """Of farms, by their names."""
+    starts: Mapping[tuple[str, Family], int] = field(default_factory=dict)
+    """The first slots of pools."""
+
+
 class Numbers:
     """Gives each farm and each backend its number; the same for the same input in any order
-    that is sorted by name."""
+    that is sorted by name.
+    """
 
-    def __init__(self) -> None:
-        self._farms: set[int] = {0}
-        self._marks: set[int] = set()
+    def __init__(self, in_use: InUse) -> None:
+        self._in_use = in_use
+        self._farms: set[int] = {0, *in_use.farms.values()}
+        self._marks: set[int] = set(in_use.marks.values())
 
     def farm(self, name: str) -> int:
         """1 to 2^31 - 1, for ``meta priority``."""
+        known = self._in_use.farms.get(name)
+        if known is not None:
+            return known
         return self._free(f"farm {name}", _FARM_BITS, 0, self._farms)
 
     def mark(self, farm: str, backend: Backend) -> int:
         """The connection mark of a backend: bit 31, and 30 bits from farm, address and port."""
-        text = f"{farm} {backend.address} {backend.port or 0}"
-        mark = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
-        mark = mark & _BACKEND_BITS | OURS
-        if mark in self._marks:
-            return self._free(text, _BACKEND_BITS, OURS, self._marks)
-        self._marks.add(mark)
-        return mark
+        text = known_as(farm, backend.address, backend.port)
+        known = self._in_use.marks.get(text)
+        if known is not None:
+            return known
+        return self._free(text, _BACKEND_BITS, OURS, self._marks)
 
     @staticmethod
     def _free(text: str, bits: int, always: int, taken: set[int]) -> int:
@@ -55,22 +76,43 @@ class Numbers:
         return number
 
 
-def place_slots(sizes: Mapping[tuple[str, Family], int]) -> dict[tuple[str, Family], int]:
+def farm_hash(name: str) -> int:
+    """The number that a farm has unless it met another one's."""
+    return _hashed(f"farm {name}") & _FARM_BITS
+
+
+def slot_hash(name: str, family: Family) -> int:
+    """Where a pool's slots begin unless another one's are there."""
+    return _FIRST_SLOT + (_hashed(f"slots {name} {family}") & _SLOT_BITS)
+
+
+def place_slots(
+    sizes: Mapping[tuple[str, Family], int], starts: Mapping[tuple[str, Family], int]
+) -> dict[tuple[str, Family], int]:
     """The first slot of each farm's range, by (farm, family), from their numbers of slots.
 
     A range begins at a hash of its farm's name and moves up where another one is in its way, so
-    a farm that comes or goes leaves nearly all others where they are.
+    a farm that comes or goes leaves nearly all others where they are. Those that have a place
+    (starts) keep it; one that has grown into the next one's makes way.
     """
-    wanted = sorted(
-        (_FIRST_SLOT + (_hashed(f"slots {name} {family}") & _SLOT_BITS), name, family)
-        for name, family in sizes
-    )
     found: dict[tuple[str, Family], int] = {}
-    end = 0
-    for start, name, family in wanted:
-        start = max(start, end)
+    if starts:
+        end = 1 << 32
+        for start, pool in sorted(
+            ((starts[pool], pool) for pool in sizes if pool in starts), reverse=True
+        ):
+            if start + sizes[pool] <= end:
+                found[pool] = end = start
+    new = sorted((slot_hash(*pool), *pool) for pool in sizes if pool not in found)
+    taken = sorted((start, start + sizes[pool]) for pool, start in found.items())
+    following, end = 0, 0
+    for start, name, family in new:
+        start, size = max(start, end), sizes[name, family]
+        while following < len(taken) and taken[following][0] < start + size:
+            start = max(start, taken[following][1])
+            following += 1
         found[name, family] = start
-        end = start + sizes[name, family]
+        end = start + size
     return found
 
 

@@ -94,19 +94,19 @@ flush map inet nftlbc services4_16
 
 table inet nftlbc {
     chain refuse {
-        meta l4proto tcp reject with tcp reset
-        reject
+        meta l4proto tcp reject with tcp reset comment "f22aaa33"
+        reject comment "eadad24e"
     }
 
     # farm web, IPv4
     #     app1 100.0%
     chain farm-web-4 {
-        goto refuse
+        goto refuse comment "277c600b"
     }
 
     chain prerouting {
         type nat hook prerouting priority -100;
-        ip daddr . meta l4proto . th dport vmap @services4_16
+        ip daddr . meta l4proto . th dport vmap @services4_16 comment "ab5c7364"
     }
 }
 

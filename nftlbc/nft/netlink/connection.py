@@ -176,26 +176,34 @@ class Connection:
                 break
         return found
 
-    def _send(self, kind: int, flags: int, asked: bytes) -> None:
+    def datagrams(self, kind: int, asked: bytes, family: int) -> Iterator[bytes]:
+        """A dump as it comes in, headers and all. It has no end: the reader sees DONE or ERROR."""
+        self._send(kind, REQUEST | DUMP, asked, family)
+        while True:
+            yield self._datagram()
+
+    def _send(self, kind: int, flags: int, asked: bytes, family: int = INET) -> None:
         self._sequence += 1
         length = HEADER.size + FAMILY.size + len(asked)
         header = HEADER.pack(length, kind, flags, self._sequence, 0)
         try:
-            self._socket.send(header + FAMILY.pack(INET, 0, 0) + asked)
+            self._socket.send(header + FAMILY.pack(family, 0, 0) + asked)
         except OSError as problem:
             raise refused(problem.errno or 0) from None
 
     def _received(self) -> Iterator[Message]:
         while True:
-            try:
-                datagram = receive(self._socket)
-            except TimeoutError:
-                raise NftError(f"the kernel did not answer within {_PATIENCE:g} s") from None
-            except OSError as problem:
-                raise refused(problem.errno or 0) from None
-            for message in messages(datagram):
+            for message in messages(self._datagram()):
                 if message.sequence == self._sequence:
                     yield message
+
+    def _datagram(self) -> bytes:
+        try:
+            return receive(self._socket)
+        except TimeoutError:
+            raise NftError(f"the kernel did not answer within {_PATIENCE:g} s") from None
+        except OSError as problem:
+            raise refused(problem.errno or 0) from None
 
 
 def _code(message: Message) -> int:

@@ -91,6 +91,8 @@ class KernelRule(NamedTuple):
     anonymous set holds is part of it, its name is not, which differs from one loading to the
     next. nft 1.0.6 and 1.1 keep the values of some rules in different registers, and then the
     digests differ."""
+    sticky: tuple[str, ...] = ()
+    """The chains and maps of sticky clients that it names."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -17,6 +18,8 @@ _FLAGS: Final = {0x2: "constant", _INTERVAL: "interval", 0x10: "timeout", 0x20: 
 _SET_COMMENT: Final = 7
 """In the user data of sets, where 0 is something else."""
 _DIGEST: Final = 16
+_STICKY: Final = re.compile(rb"(?<=\0)sticky?[46][-.\w]*(?=\0)")
+"""A name among a rule's expressions, which ends with a NUL; the header before it does too."""
 
 
 class FoundSet(NamedTuple):
@@ -97,10 +100,12 @@ def rule_of(payload: bytes, anonymous: Mapping[str, bytes]) -> tuple[str, Kernel
     """
     found = attributes(payload)
     expressions = found.get(4, b"")
+    names = _STICKY.findall(expressions) if b"\0stick" in expressions else ()
     if b"__set" in expressions or b"__map" in expressions:
         expressions = _without_names(expressions, anonymous)
     digest = hashlib.blake2b(expressions, digest_size=_DIGEST).digest()
-    rule = KernelRule(number(found.get(3)) or 0, comment(found.get(7)), digest)
+    sticky = tuple(dict.fromkeys(map(text, names)))
+    rule = KernelRule(number(found.get(3)) or 0, comment(found.get(7)), digest, sticky)
     return text(found.get(2, b"")), rule
 
 

@@ -1,0 +1,65 @@
+"""One change at a time in each network namespace: a second command waits for the first.
+
+The lock is the kernel's own (flock) on a file in /run, named after the namespace: it goes with its
+holder however that ends, and nobody but root can take it. An nft that was started under it holds
+it too: where its parent is killed, the next command waits until that transaction is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from nftlbc.nft import program
+from nftlbc.nft.program import NftError
+
+_FOLDER = Path("/run")
+_PATIENCE = 120.0
+"""Seconds to wait; a transaction of 10 000 farms takes a few."""
+
+
+@contextlib.contextmanager
+def held(*, wait: bool = True) -> Iterator[None]:
+    """Holds the lock of this network namespace.
+
+    Raises NftError where another command holds it (``wait``: still, after two minutes). Without
+    the right to write in /run there is no lock: whoever has not got it can rarely change tables.
+    """
+    namespace = Path("/proc/self/ns/net").stat().st_ino
+    path = _FOLDER / f"nftlbc-{namespace}.lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        _take(descriptor, wait)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        program.inherited.add(descriptor)
+        yield
+    finally:
+        program.inherited.discard(descriptor)
+        os.close(descriptor)
+
+
+def _take(descriptor: int, wait: bool) -> None:
+    deadline = time.monotonic() + (_PATIENCE if wait else 0)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace")
+                raise NftError(
+                    f"another nftlbc is changing the table (process {holder or '?'})",
+                    "wait for it, or look what keeps it",
+                ) from None
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,197 @@
+"""What differs between two views of a table, farm by farm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+from nftlbc.farms import FAMILIES, Family
+from nftlbc.plan.live import Live
+from nftlbc.plan.view import Farm, Pool, Server
+
+
+class Change(NamedTuple):
+    """One thing that changes."""
+
+    kind: str
+    """``farm-added``, ``farm-removed``, ``listener-added``, ``listener-removed``,
+    ``listener-port``, ``backend-added``, ``backend-removed``, ``backend-renamed``,
+    ``backend-down``, ``backend-up``, ``share``, ``slots``, ``source``, ``persist``; ``program``
+    for rules and maps; ``drift`` for what was not nftlbc's doing."""
+    farm: str
+    """Empty: the table is meant."""
+    subject: str
+    """The listener, the backend, the map or the chain; empty where all is meant."""
+    text: str
+    """The change in words, without the farm."""
+
+
+def between(old: Mapping[str, Farm], new: Mapping[str, Farm], live: Live) -> list[Change]:
+    """The changes from one view to the other, by farm."""
+    found: list[Change] = []
+    for name in sorted({*old, *new}):
+        if name not in new:
+            found.append(_removed(name, old[name], live))
+        elif name not in old:
+            farm = new[name]
+            text = f"added: {_count(len(farm.listeners), 'listener')}, {_backends(farm)}"
+            found.append(Change("farm-added", name, "", text))
+        elif old[name] != new[name]:
+            found += _listeners(name, old[name], new[name])
+            for family in FAMILIES:
+                pools = old[name].pools[family], new[name].pools[family]
+                found += _servers(name, *pools, live)
+                found += _slots(name, *pools)
+                found += _source(name, *pools)
+                found += _persistence(name, family, *pools, live)
+    return found
+
+
+def _removed(name: str, farm: Farm, live: Live) -> Change:
+    what = f"{_count(len(farm.listeners), 'listener')}, {_backends(farm)}"
+    stakes = ", ".join(live.of(farm.marks))
+    return Change("farm-removed", name, "", f"removed: {what}{stakes and '; ' + stakes}")
+
+
+def _backends(farm: Farm) -> str:
+    return _count(len(farm.marks), "backend")
+
+
+def _listeners(name: str, old: Farm, new: Farm) -> Iterator[Change]:
+    for listener in old.listeners:
+        if listener not in new.listeners:
+            yield Change("listener-removed", name, listener, f"no longer listens on {listener}")
+    for listener, port in new.listeners.items():
+        if listener not in old.listeners:
+            own = f", to port {port}" if port else ""
+            yield Change("listener-added", name, listener, f"listens on {listener}{own}")
+        elif old.listeners[listener] != port:
+            ports = [each or "the backends' own" for each in (old.listeners[listener], port)]
+            text = f"{listener} goes to port {ports[0]} -> {ports[1]}"
+            yield Change("listener-port", name, listener, text)
+
+
+def _servers(name: str, old: Pool, new: Pool, live: Live) -> Iterator[Change]:
+    scale = _scale(old, new)
+    for mark, server in old.servers.items():
+        if mark not in new.servers:
+            text = f"backend {server.name} ({server}) removed{_leaves(old, mark, live)}"
+            yield Change("backend-removed", name, server.name, text)
+    for mark, server in new.servers.items():
+        before = old.servers.get(mark)
+        if before is None:
+            text = f"backend {server.name} ({server}) added{_gets(new, server)}"
+            yield Change("backend-added", name, server.name, text)
+            continue
+        if before.name != server.name:
+            text = f"backend {before.name} is renamed {server.name}; nothing moves"
+            yield Change("backend-renamed", name, server.name, text)
+        if before.down != server.down:
+            text = f"backend {server.name} up -> down{_leaves(old, mark, live)}"
+            if before.down:
+                text = f"backend {server.name} down -> up{_gets(new, server)}"
+            yield Change("backend-down" if server.down else "backend-up", name, server.name, text)
+        elif _share(old, before) != _share(new, server):
+            yield _share_change(name, old, before, new, server, scale)
+
+
+def _share_change(
+    name: str, old: Pool, before: Server, new: Pool, server: Server, scale: int | None
+) -> Change:
+    shares = f"share {_share_text(old, before)} -> {_share_text(new, server)}"
+    text = f"backend {server.name}: {shares}"
+    if scale and before.slots and server.slots and before.slots * scale != server.weight:
+        weights = f"weight {before.slots * scale} -> {server.weight}"
+        text = f"backend {server.name}: {weights}; its {shares}"
+    if server.slots == 0:
+        text += "; it takes no new clients"
+    return Change("share", name, server.name, text)
+
+
+def _scale(old: Pool, new: Pool) -> int | None:
+    """How many of the file's weight one slot of the old table stood for: what most backends
+    agree on that are still as they were. None where none of them tells."""
+    votes: dict[int, int] = {}
+    for mark, server in old.servers.items():
+        weight = new.servers[mark].weight if mark in new.servers else None
+        if weight and server.slots and weight % server.slots == 0:
+            votes[weight // server.slots] = votes.get(weight // server.slots, 0) + 1
+    return min(votes, key=lambda scale: (-votes[scale], scale), default=None)
+
+
+def _leaves(pool: Pool, mark: int, live: Live) -> str:
+    server = pool.servers[mark]
+    if server.down:
+        text = "; it was down"
+    elif server.slots:
+        text = f"; its {_share_text(pool, server)} goes to others"
+    else:
+        text = "; it took no new clients"
+    stakes = live.of([mark])
+    return f"{text}; {', '.join(stakes)}" if stakes else text
+
+
+def _gets(pool: Pool, server: Server) -> str:
+    if server.down:
+        return ", down"
+    return f"; it gets {_share_text(pool, server)}" if server.slots else "; it takes no new clients"
+
+
+def _slots(name: str, old: Pool, new: Pool) -> Iterator[Change]:
+    if old.slots == new.slots or not old.slots or not new.slots:
+        return
+    if len(old.slots) != len(new.slots):
+        text = f"{len(old.slots)} -> {len(new.slots)} slots"
+    else:
+        moved = sum(old.slots[slot] != mark for slot, mark in new.slots.items())
+        text = f"{moved} of {len(new.slots)} slots move"
+    yield Change("slots", name, "", text)
+
+
+def _source(name: str, old: Pool, new: Pool) -> Iterator[Change]:
+    if old.source != new.source and new.servers:
+        text = f"connections no longer come from {old.source}"
+        if new.source:
+            text = (
+                f"connections come from {new.source}{f', before {old.source}' * bool(old.source)}"
+            )
+        yield Change("source", name, "", text)
+
+
+def _persistence(name: str, family: Family, old: Pool, new: Pool, live: Live) -> Iterator[Change]:
+    if old.sticky == new.sticky or not new.servers:
+        return
+    if new.sticky is None:
+        # A pool without living backends looks for nobody; its map stays.
+        if all(server.down for server in new.servers.values()):
+            return
+        text = "are no longer known again"
+    elif old.sticky is None:
+        if all(server.down for server in old.servers.values()):
+            return
+        text = f"are known again by {_persisting(new.sticky)}"
+    else:
+        text = f"are known again by {_persisting(old.sticky)} -> {_persisting(new.sticky)}"
+    known = live.of_sticky(old.servers)
+    yield Change("persist", name, "", f"IPv{family} clients {text}{known and '; ' + known}")
+
+
+def _persisting(map: str) -> str:
+    """``source-ip, source-port for 300s, size 4096`` from the name of a sticky map."""
+    parts = map.split("_")
+    keys, time = parts[1].replace(".", ", "), parts[2]
+    own = f" size {parts[3]}" if len(parts) > 4 else ""
+    return f"{keys} for {time}{own}"
+
+
+def _share(pool: Pool, server: Server) -> Fraction:
+    return Fraction(server.slots, len(pool.slots)) if pool.slots else Fraction(0)
+
+
+def _share_text(pool: Pool, server: Server) -> str:
+    return f"{float(_share(pool, server)) * 100:.4g} %"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,86 @@
+"""The numbers that a running table has, read from its elements: whoever has one keeps it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from nftlbc.farms import Family, Farm
+from nftlbc.nft.netlink import KernelTable
+from nftlbc.table.model import BACKEND_BITS, OURS, Destination, ElementKey
+from nftlbc.table.numbers import InUse, farm_hash, known_as, slot_hash
+
+_CHAIN = re.compile(r"farm-(?P<farm>.+)-(?P<family>[46])\Z")
+_NUMBER = re.compile(r"0x[0-9a-f]{8}\Z")
+
+
+def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
+    """The elements of all maps that are not dynamic must have been read."""
+    marks, pools = _marks(kernel)
+    return InUse(marks, _farms(kernel), _starts(kernel, farms, pools))
+
+
+def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Destination]]:
+    """The elements of all maps of a kind, ``backends`` or ``addresses``: map, mark and where it
+    leads."""
+    for name, each in kernel.maps.items():
+        if name.startswith(kind) and each.contents is not None:
+            for mark, data in each.elements.items():
+                if isinstance(mark, int) and isinstance(data, Destination):
+                    yield name, mark, data
+
+
+def _marks(kernel: KernelTable) -> tuple[dict[str, int], dict[int, tuple[str, Family]]]:
+    """The numbers of backends by what they are hashed from, and their pools by number."""
+    found: dict[str, int] = {}
+    pools: dict[int, tuple[str, Family]] = {}
+    # A backend with a port may stand among the addresses too, without it.
+    for kind in ("backends", "addresses"):
+        for name, mark, (address, port, comment) in destinations(kernel, kind):
+            mark |= OURS  # where it is down it lacks that bit
+            farm = comment.partition("/")[0]
+            if mark in pools or mark & BACKEND_BITS != mark:
+                continue
+            if found.setdefault(known_as(farm, address, port), mark) == mark:
+                pools[mark] = (farm, 6 if name.startswith(f"{kind}6") else 4)
+    return found, pools
+
+
+def _farms(kernel: KernelTable) -> dict[str, int]:
+    found: dict[str, int] = {}
+    taken: set[int] = set()
+    for name, chain in kernel.chains.items():
+        match = _CHAIN.match(name)
+        if match is None or (farm := match["farm"]) in found:
+            continue
+        written = chain.comment or ""
+        number = int(written, 16) if _NUMBER.match(written) else farm_hash(farm)
+        if number not in taken and 0 < number < 1 << 31:
+            taken.add(number)
+            found[farm] = number
+    return found
+
+
+def _starts(
+    kernel: KernelTable, farms: Sequence[Farm], pools: Mapping[int, tuple[str, Family]]
+) -> dict[tuple[str, Family], int]:
+    slots: dict[ElementKey, object] = {}
+    for name, each in kernel.maps.items():
+        if name.startswith("slots") and each.contents is not None:
+            slots.update(each.elements)
+    found: dict[tuple[str, Family], int] = {}
+    elsewhere: set[tuple[str, Family]] = set()
+    for farm in farms:
+        for family in farm.families:
+            pool = farm.name, family
+            start = slot_hash(*pool)
+            if pools.get(slots.get(start)) == pool:  # type: ignore[call-overload]
+                found[pool] = start
+            else:
+                elsewhere.add(pool)
+    if elsewhere:
+        for slot, mark in slots.items():
+            there = pools.get(mark) if isinstance(mark, int) else None
+            if there in elsewhere and isinstance(slot, int):
+                found[there] = min(slot, found.get(there, slot))
+    return found
