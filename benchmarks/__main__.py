@@ -78,19 +78,23 @@ def _starts(folder: Path, runs: int) -> Iterator[str]:
 
 
 def _compiles(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
-    found: dict[int, commands.Run] = {}
-    start = commands.median([commands.once([*NFTLBC, "--version"]) for _ in range(runs)])
+    """What each further farm costs tells whether the time is linear: the start is in all."""
+    found: list[tuple[int, commands.Run]] = []
     for size in sizes:
         file, script = folder / f"{size}.lb", folder / f"{size}.nft"
         file.write_text(farms.text(size))
         command = [*NFTLBC, "compile", str(file), "-o", str(script)]
-        found[size] = commands.median(commands.in_turn([command], min(runs, 5))[0])
-        run = found[size]
-        each = (run.cpu - start.cpu) / size * 1e6
-        yield (
-            f"compile of {size} farms of {farms.BACKENDS}: {run.wall:.2f} s, "
-            f"{run.memory >> 20} MiB, {each:.0f} us a farm beyond the start"
+        run = commands.median(commands.in_turn([command], min(runs, 5))[0])
+        line = (
+            f"compile of {size} farms of {farms.BACKENDS}: {run.wall:.2f} s, {run.memory >> 20} MiB"
         )
+        if found:
+            fewer, before = found[-1]
+            line += (
+                f", {(run.cpu - before.cpu) / (size - fewer) * 1e6:.0f} us for each further farm"
+            )
+        found.append((size, run))
+        yield line
 
 
 def _loads(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:

@@ -16,9 +16,16 @@ from nftlbc.table.model import Table
 def read(name: str) -> tuple[tuple[Farm, ...], list[Diagnostic]]:
     """The farms of a file (``-``: standard input) and all that is wrong with them."""
     from nftlbc import language, rules
+    from nftlbc.diagnostics import warning
+    from nftlbc.source import Location
 
     farms, diagnostics = language.read(name)
-    return farms, [*diagnostics, *rules.check(farms)]
+    diagnostics = [*diagnostics, *rules.check(farms)]
+    if not farms and not diagnostics:
+        shown = "(standard input)" if name == "-" else name
+        place = Location(shown, None, 1, "", 0)
+        diagnostics.append(warning("there is no farm in it", place, "nothing will be balanced"))
+    return farms, diagnostics
 
 
 def table(farms: Sequence[Farm]) -> Table:

@@ -46,6 +46,7 @@ def _commands() -> None:
 
 def run() -> None:
     """Runs and exits; nothing that happens ends in a traceback."""
+    _open_streams()
     _commands()
     for stream in (sys.stdout, sys.stderr):
         # What a file holds must not break the drawing of a mistake in it.
@@ -56,9 +57,22 @@ def run() -> None:
         status = 130
     except KeyboardInterrupt:
         status = 130
+    except OSError as problem:
+        # typer's own printing, of help for one; what we write is told of where it is written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"nftlbc: error: can't write: {problem.strerror}", file=sys.stderr)
+        status = 3
     except Exception as problem:
         status = _report(problem)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_streams() -> None:
+    """Whoever started us may have closed some (cron, ``>&-``): what we open must not take their
+    numbers, and what we say must go somewhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def _report(problem: Exception) -> int:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, write
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, write
+from nftlbc.farms import Farm
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
@@ -35,7 +36,7 @@ def plan(
     from nftlbc.plan import planning, telling
 
     gc.disable()
-    farms = read_farms(file, quiet=quiet)
+    farms = _wanted(file, quiet)
     try:
         found = planning.plan(farms)
         told = [] if nft else telling.told(found)
@@ -60,7 +61,7 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
     from nftlbc.plan import planning
 
     gc.disable()
-    farms = read_farms(file, quiet=quiet)
+    farms = _wanted(file, quiet)
     try:
         with lock.held(wait=not no_wait):
             found = planning.apply(farms)
@@ -69,7 +70,19 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
     if not quiet:
         backends = sum(len(farm.backends) for farm in farms)
         what = "nothing to change" if found.empty else "done"
-        say(f"table inet nftlbc: {len(farms)} farms, {backends} backends: {what}")
+        has = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
+        say(f"table inet nftlbc: {has}: {what}")
+
+
+def _wanted(file: str, quiet: bool) -> tuple[Farm, ...]:
+    farms = read_farms(file, quiet=quiet)
+    if not farms:
+        fail(
+            Status.MISTAKES,
+            f"no farm in {file}: nothing would be balanced any more",
+            "if that is meant, nftlbc remove takes the table away",
+        )
+    return farms
 
 
 def remove(

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, tell, write, write_file
+from nftlbc.cli.terminal import (
+    DEFAULT_FILE,
+    Status,
+    counted,
+    fail,
+    read_farms,
+    say,
+    tell,
+    write,
+    write_file,
+)
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A farms file; - reads standard input.")
@@ -37,6 +47,8 @@ def compile_(
 
     gc.disable()  # what a compile makes, it keeps to its end: collecting costs a third of its time
     script = pipeline.script(read_farms(file, quiet=quiet))
+    if output is not None and output.exists() and file != "-" and output.samefile(file):
+        fail(Status.USAGE, f"{output} is the farms file itself", "write the script elsewhere")
     if output is not None:
         write_file(output, script)
     if golden is not None:
@@ -50,7 +62,9 @@ def _compare(golden: Path, script: str) -> None:
     import difflib
 
     try:
-        kept = golden.read_text("utf-8", "replace")
+        with golden.open("rb") as stream:
+            # No more than could be like it: the golden may be a device without an end.
+            kept = stream.read(2 * len(script) + (1 << 20)).decode("utf-8", "replace")
     except FileNotFoundError:
         fail(Status.NOT_SO, f"{golden} does not exist", f"make it: nftlbc compile -o {golden}")
     except OSError as problem:
@@ -80,6 +94,7 @@ def check(
     """Report every mistake and warning of a farms file; touch nothing."""
     from nftlbc import diagnostics as drawing
     from nftlbc import pipeline
+    from nftlbc.diagnostics import printable
 
     gc.disable()
     if format not in ("text", "json", "github"):
@@ -95,5 +110,6 @@ def check(
         raise typer.Exit(int(Status.MISTAKES))
     if format == "text" and not json and not quiet:
         backends = sum(len(farm.backends) for farm in farms)
-        warned = f", {len(found)} warnings" if found else ""
-        say(f"{file}: {len(farms)} farms, {backends} backends{warned}: right")
+        counts = [counted(len(farms), "farm"), counted(backends, "backend")]
+        counts += [counted(len(found), "warning")] if found else []
+        say(f"{printable(file)}: {', '.join(counts)}: right")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,17 +65,19 @@ def fmt(
 
 
 def _change(file: str, old: str, new: str, check: bool, diff: bool) -> None:
+    from nftlbc.diagnostics import printable
+
     if diff:
         import difflib
 
         lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
-        for line in difflib.unified_diff(*lines, file, "formatted", n=2):
+        for line in difflib.unified_diff(*lines, printable(file), "formatted", n=2):
             write(line if line.endswith("\n") else line + "\n")
     elif check:
-        say(f"{file} is not formatted")
+        say(f"{printable(file)} is not formatted")
     else:
         write_file(Path(file), new)
-        say(f"{file} is formatted")
+        say(f"{printable(file)} is formatted")
 
 
 def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
@@ -90,7 +91,7 @@ def _formatted(file: str, to: str | None) -> tuple[str, str | None]:
     context = Context()
     text, source = one(file, context)
     new = None
-    if source is not None:
+    if source is not None and not has_errors(context.diagnostics):
         statements, mistakes = syntax.parse(source)
         context.diagnostics += mistakes
         if not has_errors(context.diagnostics):
@@ -115,5 +116,4 @@ def schema() -> None:
 
     from nftlbc.language.schema import schema as make
 
-    json.dump(make(), sys.stdout, indent=2, ensure_ascii=False)
-    write("\n")
+    write(json.dumps(make(), indent=2, ensure_ascii=False) + "\n")

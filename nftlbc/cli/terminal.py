@@ -50,7 +50,9 @@ def fail(status: Status, message: str, remedy: str | None = None) -> NoReturn:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """A line to standard error; where nobody can be told, the exit status still says it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:
@@ -62,6 +64,20 @@ def write(text: str) -> None:
         # What is left must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(READER_GONE) from None
+    except OSError as problem:
+        unwritable(problem)
+
+
+def unwritable(problem: OSError) -> NoReturn:
+    """Ends with status 3 because standard output takes nothing."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    fail(Status.REFUSED, f"can't write standard output: {problem.strerror}")
+
+
+def counted(number: int, word: str) -> str:
+    """``1 farm``, ``2 farms``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
@@ -69,7 +85,9 @@ def tell(diagnostics: Sequence[Diagnostic], *, quiet: bool = False) -> None:
     from nftlbc.diagnostics import Severity, draw
 
     shown = [d for d in diagnostics if not quiet or d.severity is Severity.ERROR]
-    sys.stderr.write(draw(shown, colour=colour(sys.stderr)))
+    with contextlib.suppress(OSError):
+        sys.stderr.write(draw(shown, colour=colour(sys.stderr)))
+        sys.stderr.flush()
     errors = sum(d.severity is Severity.ERROR for d in diagnostics)
     if errors > 1:
         say(f"{errors} mistakes")
@@ -107,7 +125,7 @@ def write_file(path: Path, text: str) -> None:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-                os.fchmod(stream.fileno(), _mode(path))
+                _inherit(path, stream.fileno())
                 Path(stream.name).replace(path)
             except BaseException:
                 Path(stream.name).unlink(missing_ok=True)
@@ -116,11 +134,15 @@ def write_file(path: Path, text: str) -> None:
         fail(Status.REFUSED, f"can't write {path}: {problem.strerror}")
 
 
-def _mode(path: Path) -> int:
-    """The permissions of the file that is replaced, or what a new one gets."""
+def _inherit(path: Path, descriptor: int) -> None:
+    """Owner and permissions of the file that is replaced, or what a new one gets."""
     try:
-        return stat.S_IMODE(path.stat().st_mode)
+        old = path.stat()
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
-        return 0o666 & ~mask
+        os.fchmod(descriptor, 0o666 & ~mask)
+    else:
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))

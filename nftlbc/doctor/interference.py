@@ -41,7 +41,8 @@ class Standing(NamedTuple):
         """``chain forward, handle 7``, ``chain FORWARD, its policy``."""
         if self.outcome.rule is None:
             return f"chain {self.outcome.chain}, its policy"
-        return f"chain {self.outcome.chain}, {self.outcome.rule.label}"
+        label = self.outcome.rule.label
+        return label if label.startswith("-A ") else f"chain {self.outcome.chain}, {label}"
 
 
 class Inspection:
@@ -99,7 +100,9 @@ class Inspection:
             for chain in table.hooked("prerouting", "forward", "postrouting"):
                 for answer, packet in _marked(chain, path):
                     walk = self.walk(table, chain, packet)
-                    lone = all(each.effect is Effect.ACCEPT for each in walk.ends)
+                    lone = all(
+                        each.effect is Effect.ACCEPT and each.rule is None for each in walk.ends
+                    )
                     for event in walk.events:
                         if event.effect in (Effect.SAVE_MARK, Effect.RESTORE_MARK):
                             yield Standing(table, chain, event, farm, path, answer, lone)

@@ -147,6 +147,13 @@ class Network:
         ]
         return sorted(found, key=lambda each: -each[1].length)
 
+    def around(self, address: Address, device: str) -> str | None:
+        """The network of an interface that an address is in: ``10.0.0.0/24``."""
+        for interface, assigned in self.neighbourhoods(address):
+            if interface.name == device:
+                return str(ip_network((assigned.address, assigned.length), strict=False))
+        return None
+
     def ways(self, queries: Sequence[Query]) -> list[Way | Refused]:
         """The kernel's answers, in the order of the queries; all new ones in one run of ip."""
         fresh = [query for query in dict.fromkeys(queries) if query not in self._known]

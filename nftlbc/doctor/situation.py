@@ -146,6 +146,7 @@ class Situation:
         if isinstance(way, Refused):
             return None
         devices = self.client_devices(listener.address)
+        apart = way.gateway is None and not way.local and way.device not in devices
         return Path(
             family=listener.family,
             protocol=listener.protocol,
@@ -156,4 +157,5 @@ class Situation:
             arrives=devices[0] if len(devices) == 1 else None,
             leaves=None if way.local else way.device,
             here=self.here[listener.address],
+            inside=self.network.around(backend.address, way.device) if apart else None,
         )

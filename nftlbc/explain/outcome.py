@@ -61,7 +61,8 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    how: Literal["tcp reset", "icmp"]
+    how: Literal["tcp reset", "icmp", "silence"]
+    """``silence``: dropped, which no table does that is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Forgot:
 class Ended:
     """The packet's fate at this rule: delivered, refused, or its source replaced."""
 
-    verdict: Literal["dnat", "snat", "masquerade", "reject"]
+    verdict: Literal["dnat", "snat", "masquerade", "reject", "drop"]
 
 
 Event = Entered | Looked | Hashed | Drew | Remembered | Forgot | Ended

@@ -27,6 +27,7 @@ from nftlbc.table.model import (
     Counter,
     Destination,
     Dnat,
+    Drop,
     ElementData,
     Forget,
     Goto,
@@ -35,6 +36,7 @@ from nftlbc.table.model import (
     Lookup,
     Masquerade,
     MatchMark,
+    MatchNew,
     MatchProtocol,
     MatchSet,
     MatchTranslated,
@@ -163,6 +165,9 @@ class Machine:
         matches = number(state.mark) & statement.mask == statement.value
         return None if matches else Ends.RULE
 
+    def match_new(self, _: State, __: MatchNew) -> Effect:
+        return None  # a walk is that of a first packet
+
     def match_translated(self, state: State, _: MatchTranslated) -> Effect:
         return None if state.delivered is not None else Ends.RULE
 
@@ -261,6 +266,11 @@ class Machine:
         state.outcome = Refused("tcp reset" if statement.tcp_reset else "icmp")
         return Ends.HOOK
 
+    def drop(self, state: State, _: Drop) -> Effect:
+        state.note(Ended("drop"))
+        state.outcome = Refused("silence")
+        return Ends.HOOK
+
 
 def _reads_mark(statement: object) -> bool:
     match statement:
@@ -279,6 +289,7 @@ _RUNNERS: Final[dict[type, Callable[[Machine, State, Any], Effect]]] = {
     SetMark: Machine.set_mark,
     AddToMark: Machine.add_to_mark,
     MatchMark: Machine.match_mark,
+    MatchNew: Machine.match_new,
     MatchTranslated: Machine.match_translated,
     MatchProtocol: Machine.match_protocol,
     MatchSet: Machine.match_set,
@@ -291,4 +302,5 @@ _RUNNERS: Final[dict[type, Callable[[Machine, State, Any], Effect]]] = {
     Snat: Machine.snat,
     Masquerade: Machine.masquerade,
     Reject: Machine.reject,
+    Drop: Machine.drop,
 }

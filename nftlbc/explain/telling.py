@@ -159,6 +159,7 @@ def _refused(outcome: Refused, farm: Farm, story: Story) -> str:
     how = {
         "tcp reset": "at once, with a TCP reset",
         "icmp": "at once, by ICMP (as far as the kernel's rate limit lets it)",
+        "silence": "without a word",
     }
     family = f"IPv{story.packet.family}"
     return f"{how[outcome.how]}: no {family} backend of farm {farm.name} takes new clients"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import sys
@@ -65,7 +66,7 @@ def one(name: str, context: Context) -> tuple[str, Source | None]:
     try:
         data, _ = _read(None if name == "-" else Path(name))
     except (OSError, ValueError) as problem:
-        reason = (getattr(problem, "strerror", None) or str(problem)).lower()
+        reason = _reason(problem)
         _missing(context, f"can't be read: {reason}", Location(name, None, 1, "", 0))
         return "", None
     source = _source(context, name, data)
@@ -85,9 +86,9 @@ def _load(
         _missing(context, f"files that include files, more than {DEEPEST} deep", place)
         return
     try:
-        data, identity = _read(path)
+        data, identity = _read(path, included=file.included is not None)
     except (OSError, ValueError) as problem:
-        reason = (getattr(problem, "strerror", None) or str(problem)).lower()
+        reason = _reason(problem)
         help = None
         if isinstance(problem, IsADirectoryError) and file.included:
             help = f'all its files are: include "{name}/*.lb"'
@@ -113,6 +114,11 @@ def _load(
                 _load(context, below, files, seen)
 
 
+def _reason(problem: OSError | ValueError) -> str:
+    reason = getattr(problem, "strerror", None) or str(problem)
+    return reason[:1].lower() + reason[1:]
+
+
 def _missing(
     context: Context, message: str, place: Place | Location, help: str | None = None
 ) -> None:
@@ -120,16 +126,23 @@ def _missing(
     context.diagnostics.append(error(message, place, help))
 
 
-def _read(path: Path | None) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a regular file or of a pipe, and what tells it from other files."""
+def _read(path: Path | None, *, included: bool = False) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a file, and what tells it from other files.
+
+    The file that the command names may be a pipe, and is waited for; an included one may not.
+    """
     if path is None:
-        data = sys.stdin.buffer.read(LARGEST_FILE + 1)
+        data = sys.stdin.buffer.read(LARGEST_FILE + 1) if sys.stdin else b""
         identity = (-1, -1)
     else:
+        if included and stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError(0, "is no ordinary file")
         with path.open("rb") as stream:
-            status = path.stat()
+            status = os.fstat(stream.fileno())
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(0, "is a directory")
+            if included and not stat.S_ISREG(status.st_mode):
+                raise OSError(0, "is no ordinary file")
             data = stream.read(LARGEST_FILE + 1)
             identity = (status.st_dev, status.st_ino)
     if len(data) > LARGEST_FILE:

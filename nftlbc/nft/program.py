@@ -80,22 +80,25 @@ def run(
 ) -> Answer:
     """Runs nft with ``text`` as its standard input.
 
+    nft is given a whole file, not a pipe: should we die meanwhile, a pipe's end would look like
+    the script's, and nft would load what it has so far.
+
     Raises NftError where it can't be started, does not end in time, or dies by a signal.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     with (
-        tempfile.TemporaryFile() as script,
+        tempfile.TemporaryFile() as given,
         tempfile.TemporaryFile() as errors,
         tempfile.TemporaryFile() as output,
     ):
         # Not through a pipe: where this process is killed while it fills one, nft takes what has
         # come so far for the whole, and half a transaction may well be a valid one.
-        script.write((text or "").encode())
-        script.seek(0)
         try:
+            given.write((text or "").encode())
+            given.seek(0)
             process = subprocess.run(
                 [nft, *arguments],
-                stdin=script,
+                stdin=given,
                 stdout=output,
                 stderr=errors,
                 env=environment,
@@ -110,7 +113,7 @@ def run(
         for stream in (errors, output):
             stream.seek(0)
         said = errors.read(_ANSWER).decode("utf-8", "replace")
-        told = output.read().decode("utf-8", "replace")
+        told = output.read(_ANSWER).decode("utf-8", "replace")
     status = process.returncode
     if status < 0 or status > 128:
         number = -status if status < 0 else status - 128

@@ -119,7 +119,7 @@ def _slots(farm: Farm) -> Iterator[Diagnostic]:
     if farm.mistaken & {"listen", "backend"}:
         return
     for family in farm.families:
-        count = sum(not backend.backup for backend in farm.pool(family))
+        count = len(farm.pool(family))
         if count * 100 <= slots:
             continue
         wanted = next_prime(count * 100)

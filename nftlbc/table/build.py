@@ -31,6 +31,7 @@ from nftlbc.table.model import (
     Map,
     Masquerade,
     MatchMark,
+    MatchNew,
     MatchTranslated,
     Rule,
     SetMark,
@@ -359,8 +360,10 @@ def _base_chains(elements: _Elements, program: _Program) -> Iterable[Chain]:
         if elements.ranges[family]:
             listen.append((VerdictMap(f"ranges{family}", triple),))
     yield Chain("prerouting", tuple(listen), Hook("prerouting", _DSTNAT))
-    # The balancer's own processes are clients too.
-    yield Chain("output", tuple(listen), Hook("output", _DSTNAT))
+    # The balancer's own processes are clients too. A reset that refuses one of them comes by here
+    # again, and must not be balanced where the process's port is itself a listener's.
+    own = tuple((MatchNew(), *rule) for rule in listen)
+    yield Chain("output", own, Hook("output", _DSTNAT))
     if program.replaces:
         flags = OURS | REPLACE_SOURCE
         sources: list[Rule] = [

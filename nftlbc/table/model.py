@@ -117,6 +117,15 @@ class MatchMark:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchNew:
+    """``ct state new``: goes on for a connection's first packet.
+
+    The only other packet that our chains are shown is the reset by which a connection of the
+    balancer's own was refused.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class MatchTranslated:
     """``ct status dnat``: goes on for connections whose destination was translated."""
 
@@ -203,11 +212,17 @@ class Reject:
     tcp_reset: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """No answer: the client sends again."""
+
+
 Statement = (
     SetPriority
     | SetMark
     | AddToMark
     | MatchMark
+    | MatchNew
     | MatchTranslated
     | MatchProtocol
     | MatchSet
@@ -220,6 +235,7 @@ Statement = (
     | Snat
     | Masquerade
     | Reject
+    | Drop
 )
 Rule = tuple[Statement, ...]
 

@@ -61,14 +61,12 @@ def slots_of(pool: Pool) -> tuple[int, ...]:
 
 def _members(pool: Pool) -> tuple[Member, ...]:
     """Backups own no slot: while they serve they share those of owners that take nobody new.
-    Where the quorum is missed and no owner is away (a weight of 0 counts as nobody), there are
-    none to share, and the backups own slots like everyone."""
+    Where the quorum is missed by the file's own weights (0 counts as nobody), there would be none
+    to share, and the backups own slots like everyone. States have no part in it: who owns what
+    must not depend on who is up."""
     takers = set(pool.takers)
-    away = any(
-        each.weight and not each.backup and number not in takers
-        for number, each in enumerate(pool.backends)
-    )
-    apart = away or not pool.degraded
+    owners = sum(each.weight > 0 and not each.backup for each in pool.backends)
+    apart = owners >= pool.farm.quorum
     return tuple(
         Member(
             f"{each.address} {each.port or 0}",

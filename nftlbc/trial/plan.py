@@ -116,9 +116,9 @@ def weights_of(pool: Pool) -> tuple[int, ...]:
 def shares_of(pool: Pool) -> dict[int, Fraction]:
     """What the file promises to each that takes new clients, by its number."""
     weights = weights_of(pool)
+    total = sum(weights)
     return {
-        taker: Fraction(weight, sum(weights))
-        for taker, weight in zip(pool.takers, weights, strict=True)
+        taker: Fraction(weight, total) for taker, weight in zip(pool.takers, weights, strict=True)
     }
 
 

@@ -143,7 +143,35 @@ def test_apply_and_remove_in_a_namespace(farms: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "chain farm-web-4" in done.stdout
     assert done.stdout.rstrip().endswith("table ip other")
-    assert done.stderr.count("1 farms, 1 backends") == 2
+    assert done.stderr.count("1 farm, 1 backend") == 2
+
+
+def test_nft_is_given_a_whole_file(farms: str, tmp_path: Path) -> None:
+    """Of a pipe it would load what it had when we were ended, if that ended with a command."""
+    done = nftlbc(
+        "apply", farms, path=stand_in(tmp_path, VERSION + "[ -f /dev/stdin ] && grep -c chain")
+    )
+    assert done.returncode == 0, done.stderr
+    done = nftlbc("apply", farms, path=stand_in(tmp_path, VERSION + "[ -p /dev/stdin ]"))
+    assert done.returncode == 3
+
+
+def test_a_file_without_farms_is_not_applied(tmp_path: Path) -> None:
+    file = tmp_path / "farms.lb"
+    file.write_text("# none yet\n")
+    called = tmp_path / "called"
+    done = nftlbc("apply", str(file), path=stand_in(tmp_path, f"touch {called}"))
+    assert done.returncode == 1
+    assert "nftlbc remove" in done.stderr
+    assert not called.exists()
+
+
+def test_an_nft_that_hangs_is_ended(tmp_path: Path) -> None:
+    from nftlbc.nft import program
+
+    stand_in(tmp_path, "sleep 30")
+    with pytest.raises(program.NftError, match=r"did not end within 0\.2 s"):
+        program.run(str(tmp_path / "nft"), ["-f", "-"], "", timeout=0.2)
 
 
 @pytest.mark.kernel
@@ -151,4 +179,4 @@ def test_without_rights(farms: str) -> None:
     before = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
     done = nftlbc("apply", farms, before=before)
     assert done.returncode == 3
-    assert "may not change the kernel's tables" in done.stderr
+    assert "may not read the kernel's tables" in done.stderr

@@ -134,6 +134,53 @@ def test_a_reader_that_goes_away(farms: Path) -> None:
     assert done.stdout.strip() in ("0", "141")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(farms: Path, tmp_path: Path, closed: str) -> None:
+    out = tmp_path / "farms.nft"
+    command = f"{sys.executable} -m nftlbc compile {farms} -o {out} {closed}"
+    done = subprocess.run(["bash", "-c", command], timeout=60, check=False)
+    assert done.returncode == 0
+    assert out.read_text() == nftlbc("compile", str(farms)).stdout
+
+
+@pytest.mark.parametrize("command", ["compile FILE", "check --json FILE", "schema", "--help"])
+def test_a_full_disk_is_told(farms: Path, command: str) -> None:
+    words = command.replace("FILE", str(farms))
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m nftlbc {words} >/dev/full"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_names_of_files_steer_no_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "farms\x1b[31m.lb"
+    file.write_text(GOOD)
+    for words in (["check"], ["fmt", "--check"], ["fmt"]):
+        assert "\x1b" not in nftlbc(*words, str(file)).stderr
+    file.write_text(BAD)
+    assert "\x1b" not in nftlbc("check", str(file)).stderr
+
+
+def test_the_farms_file_is_not_overwritten_by_the_script(farms: Path) -> None:
+    done = nftlbc("compile", str(farms), "-o", str(farms))
+    assert done.returncode == 2
+    assert farms.read_text() == GOOD
+
+
+def test_an_included_pipe_is_not_waited_for(farms: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    farms.write_text('include "pipe"\n' + GOOD)
+    done = nftlbc("check", str(farms))
+    assert done.returncode == 1
+    assert "is no ordinary file" in done.stderr
+
+
 def test_wrong_usage() -> None:
     assert nftlbc("compile", "--no-such-option").returncode == 2
     assert nftlbc("no-such-command").returncode == 2

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_UNSHARE = ["unshare", "--net", "--mount"]
 _USER = ["--user", "--map-root-user"]
+_UNSHARE = shutil.which("unshare") or "unshare"
 _INSIDE = str(Path(__file__).with_name("inside.py"))
 
 HEALTHY = """\
@@ -86,15 +87,17 @@ class Report:
 def inside(steps: list[dict[str, str]], *, path: str | None = None) -> list[Any]:
     """The results of steps in a namespace of their own.
 
-    ``{"run": SHELL}`` gives its output, ``{"doctor": TEXT OF FARMS}`` a Report, ``{"state": ""}``
-    all that a command could have changed.
+    ``{"run": SHELL}`` gives its output, ``{"doctor": FARMS}`` a Report, ``{"state": ""}`` all that
+    a command could have changed. ``{"apply": FARMS}`` loads their table, ``{"frame": "DEVICE
+    SOURCE PORT TARGET PORT FLAGS"}`` lets a TCP segment come in, and ``{"mend": CHECK}`` runs the
+    commands of the last report.
     """
     environment = {**os.environ, "NO_COLOR": "1"}
     if path is not None:
         environment["PATH"] = path
-    user = [] if os.geteuid() == 0 else _USER
+    unshare = [_UNSHARE, "--net", "--mount", *([] if os.geteuid() == 0 else _USER)]
     done = subprocess.run(
-        [*_UNSHARE, *user, sys.executable, _INSIDE],
+        [*unshare, sys.executable, _INSIDE],
         input=json.dumps(steps),
         capture_output=True,
         text=True,
@@ -129,3 +132,30 @@ def mended(farms: str, name: str, *changes: str, path: str | None = None) -> tup
     ]
     before, _, after = inside(steps, path=path)[-3:]
     return before, after
+
+
+def after(farms: str, *frames: str, change: str = "true") -> Report:
+    """The report once such TCP segments have come in while the farms' table was loaded."""
+    steps = [{"run": HEALTHY}, {"run": change}, {"apply": farms}]
+    steps += [{"frame": each} for each in frames]
+    report = inside([*steps, {"doctor": farms}])[-1]
+    assert isinstance(report, Report)
+    return report
+
+
+def each(farms: str, *cases: str) -> dict[str, Report]:
+    """The report on the healthy machine with each of these tables, one after the other."""
+    steps = [{"run": HEALTHY}]
+    for case in cases:
+        steps += [{"run": case}, {"doctor": farms}, {"run": "nft flush ruleset"}]
+    return dict(zip(cases, inside(steps)[2::3], strict=True))
+
+
+def mended_each(farms: str, name: str, *cases: str) -> dict[str, tuple[Report, Report]]:
+    """The same, and the report after the commands of a check's findings."""
+    steps = [{"run": HEALTHY}]
+    for case in cases:
+        steps += [{"run": case}, {"doctor": farms}, {"mend": name}, {"doctor": farms}]
+        steps.append({"run": "nft flush ruleset"})
+    results = inside(steps)
+    return dict(zip(cases, zip(results[2::5], results[4::5], strict=True), strict=True))

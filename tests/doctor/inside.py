@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from nftlbc import pipeline  # noqa: E402
-from nftlbc.diagnostics import draw, has_errors  # noqa: E402
-from nftlbc.doctor import Machine, examine, report  # noqa: E402
+import frames
+
+from nftlbc import pipeline
+from nftlbc.diagnostics import draw, has_errors
+from nftlbc.doctor import examine, report
+from nftlbc.farms import Farm
 
 _MOVING = ("nf_conntrack_count", "stable_secret", "fib_sync_mem")
 """Settings that move by themselves, or can't be read."""
@@ -36,19 +38,25 @@ def shell(text: str) -> str:
     return done.stdout
 
 
+def read(text: str) -> tuple[Farm, ...]:
+    if not text:
+        return ()
+    with tempfile.NamedTemporaryFile("w", suffix=".lb") as stream:
+        stream.write(text)
+        stream.flush()
+        farms, diagnostics = pipeline.read(stream.name)
+    if has_errors(diagnostics):
+        sys.exit(draw(diagnostics))
+    return farms
+
+
 def doctor(text: str) -> Any:
-    farms = ()
-    if text:
-        with tempfile.NamedTemporaryFile("w", suffix=".lb") as stream:
-            stream.write(text)
-            stream.flush()
-            found, diagnostics = pipeline.read(stream.name)
-        if has_errors(diagnostics):
-            sys.exit(draw(diagnostics))
-        farms = found
-    root = os.environ.get("NFTLBC_TEST_ROOT")
-    machine = Machine(Path(root)) if root else None
-    return json.loads(report.as_json(examine(farms, machine)))
+    return json.loads(report.as_json(examine(read(text))))
+
+
+def load(text: str) -> None:
+    script = pipeline.script(read(text))
+    subprocess.run(["nft", "-f", "-"], input=script, text=True, timeout=60, check=True)
 
 
 def mend(last: Any, name: str) -> str:
@@ -60,7 +68,8 @@ def mend(last: Any, name: str) -> str:
         for command in finding["commands"]
     ]
     if not commands:
-        sys.exit(f"{name} has no command that mends it: {json.dumps(last, indent=1)}")
+        wrong = [each for each in last["findings"] if each["verdict"] != "ok"]
+        sys.exit(f"{name} has no command that mends it: {json.dumps(wrong, indent=1)}")
     return "".join(shell(command) for command in commands)
 
 
@@ -88,6 +97,13 @@ def main() -> None:
         elif kind == "doctor":
             last = doctor(text)
             results.append(last)
+        elif kind == "apply":
+            results.append(load(text))
+        elif kind == "frame":
+            frames.send(*text.split())
+            results.append(None)
+        elif kind == "passes":
+            results.append(frames.passes(text))
         elif kind == "mend":
             results.append(mend(last, text))
         else:

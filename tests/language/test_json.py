@@ -370,6 +370,95 @@ def test_standard_input_may_be_json(monkeypatch: pytest.MonkeyPatch, text: str) 
 # Comments
 
 
+COMMENTED = """\
+# head
+
+# of the define
+define short = { 1, 2 }  # beside short
+define one = {  # beside one
+    # above 1
+    1,  # beside 1
+    # tail of one
+}  # after one
+define wide = {  # beside wide
+    2001:db8:aaaa:bbbb:cccc:dddd:eeee:1111,
+    2001:db8:aaaa:bbbb:cccc:dddd:eeee:2222,
+    2001:db8:aaaa:bbbb:cccc:dddd:eeee:3333,
+}  # after wide
+define both = {  # beside both
+    1,
+    2,
+}  # after both
+
+# of the farm
+#!and of it
+farm web {  # beside web
+    # of the listener
+    listen {  # beside the addresses
+        203.0.113.1,  # beside an address
+        # tail of the addresses
+    } tcp port 80  # beside the listener
+    check tcp {  # beside tcp
+    }  # after tcp
+    check tcp {
+        # tail of tcp
+    }
+    check http {
+        # of the path
+        path "/"  # beside the path
+        header "a" "b"
+        header "c" "d"  # beside a header
+    }
+    # tail of web
+}  # after web
+
+# the end
+#
+"""
+
+
+def test_every_place_of_a_comment() -> None:
+    document = json.loads(as_document(COMMENTED))
+    assert [tuple(each.values()) for each in document["comments"]] == [
+        ("", "above", "head"),
+        ("/define/short", "above", "of the define"),
+        ("/define/short", "beside", "beside short"),
+        ("/define/one", "beside", "beside one"),
+        ("/define/one/0", "above", "above 1"),
+        ("/define/one/0", "beside", "beside 1"),
+        ("/define/one", "end", "tail of one"),
+        ("/define/one", "after", "after one"),
+        ("/define/wide", "beside", "beside wide"),
+        ("/define/wide", "after", "after wide"),
+        ("/define/both", "beside", "beside both"),
+        ("/define/both", "after", "after both"),
+        ("/farms/0", "above", "of the farm\n#!and of it"),
+        ("/farms/0", "beside", "beside web"),
+        ("/farms/0/listen/0", "above", "of the listener"),
+        ("/farms/0/listen/0", "beside", "beside the listener"),
+        ("/farms/0/listen/0/address", "beside", "beside the addresses"),
+        ("/farms/0/listen/0/address/0", "beside", "beside an address"),
+        ("/farms/0/listen/0/address", "end", "tail of the addresses"),
+        ("/farms/0/check/0", "beside", "beside tcp"),
+        ("/farms/0/check/0", "after", "after tcp"),
+        ("/farms/0/check/1", "end", "tail of tcp"),
+        ("/farms/0/check/2/path", "above", "of the path"),
+        ("/farms/0/check/2/path", "beside", "beside the path"),
+        ("/farms/0/check/2/header/1", "beside", "beside a header"),
+        ("/farms/0", "end", "tail of web"),
+        ("/farms/0", "after", "after web"),
+        ("", "end", "the end\n"),
+    ]
+    assert as_lb(json.dumps(document)) == COMMENTED
+
+
+def test_a_second_comment_beside_one_value() -> None:
+    text = "define a = {\n1 # one\n, # two\n2 }\n"
+    expected = "define a = {\n    1,  # one\n    # two\n    2,\n}\n"
+    assert as_lb(as_document(text)) == expected
+    assert as_lb(as_document("define a = {\n1 # one\n, # two\n}\n")).count("#") == 2
+
+
 def test_comments_by_hand(tmp_path: Path) -> None:
     document = json.loads(in_farm(quorum=1, listen={"address": "$v", "protocol": "tcp", "port": 1}))
     document["define"] = {"v": ["203.0.113.1", "203.0.113.2"]}

@@ -141,10 +141,23 @@ def test_nothing_follows_from_a_mistake(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_missing_with_a_whole_member_is_not_missed(tmp_path: Path) -> None:
-    document = {**json.loads(in_farm(quorum="$q")), "include": 5, "defines": {"q": 1}}
+@pytest.mark.parametrize("members", [{"include": 5}, {"defines": {"q": 1}}, {"define": 5}])
+def test_what_is_missing_with_a_whole_member_is_not_missed(
+    tmp_path: Path, members: dict[str, Any]
+) -> None:
+    document = {**json.loads(in_farm(quorum="$q")), **members}
     _, told = read_text(tmp_path, json.dumps(document))
-    assert _places(told) == ["$.include", "$.defines"]
+    assert _places(told) == [f"$.{member}" for member in members]
+
+
+def test_farms_of_one_shape_but_for_the_kind_of_a_check(tmp_path: Path) -> None:
+    farms = [
+        json.loads(in_farm(check={"kind": kind, "path": "/"}))["farms"][0]
+        for kind in ("http", "tcp")
+    ]
+    _, told = read_text(tmp_path, json.dumps({"farms": farms}))
+    assert "$.farms[1].check.path: error: a check of kind tcp has no 'path'" in told
+    assert "$.farms[0].check" not in told
 
 
 def test_a_member_given_twice(tmp_path: Path) -> None:

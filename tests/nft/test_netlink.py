@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-import select
-import shutil
 import socket
-import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from netlink_namespace import NFTS, in_namespace, kernel_table, load, table_of
 
-from nftlbc import pipeline
-from nftlbc.diagnostics import draw, has_errors
 from nftlbc.nft import netlink
-from nftlbc.nft.netlink import datatypes, messages, parts, reading
-from nftlbc.nft.netlink.elements import Shape, read_elements
-from nftlbc.nft.netlink.messages import attribute
-from nftlbc.nft.program import NftError
+from nftlbc.nft.script import write
 from nftlbc.table.model import Destination, Table
-
-NFTS = os.environ.get("NFTLBC_NFTS", "nft").split(":")
-INSIDE = "NFTLBC_TEST_INSIDE"
-UNSHARE = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
 
 FARMS = """
 define www = { 203.0.113.10, 2001:db8::10 }
@@ -80,69 +62,6 @@ farm dead {
 """
 
 
-def table_of(text: str, folder: Path) -> Table:
-    path = folder / "farms.lb"
-    path.write_text(text)
-    farms, diagnostics = pipeline.read(os.fspath(path))
-    assert not has_errors(diagnostics), draw(diagnostics)
-    return pipeline.table(farms)
-
-
-def script_of(table: Table) -> str:
-    from nftlbc.nft.script import write
-
-    return write(table)
-
-
-def load(script: str, nft: str = "nft") -> None:
-    done = subprocess.run(
-        [nft, "-f", "-"], input=script, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[:2000]
-
-
-@functools.cache
-def why_not() -> str | None:
-    for program in ("unshare", "ip", "nft"):
-        if shutil.which(program) is None:
-            return f"there is no {program}"
-    tried = subprocess.run([*UNSHARE, "ip", "link"], capture_output=True, text=True, check=False)
-    return tried.stderr if tried.returncode else None
-
-
-def in_namespace(test: Callable[..., None]) -> Callable[..., None]:
-    """Runs the test in a network namespace of its own, by a pytest of its own."""
-    test = pytest.mark.kernel(test)
-    if INSIDE in os.environ:
-        return test
-
-    @functools.wraps(test)
-    def outside(**_: object) -> None:
-        why = why_not()
-        if why is not None and os.environ.get("NFTLBC_REQUIRE_SANDBOX") != "1":
-            pytest.skip(why)
-        assert why is None
-        name = os.environ["PYTEST_CURRENT_TEST"].split("::", 1)[1].rsplit(" ", 1)[0]
-        plain = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no"]
-        done = subprocess.run(
-            [*UNSHARE, sys.executable, "-m", "pytest", *plain, f"{__file__}::{name}"],
-            env={**os.environ, INSIDE: "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0 or "1 passed" not in done.stdout:
-            pytest.fail(done.stdout + done.stderr, pytrace=False)
-
-    return outside
-
-
-def kernel_table() -> netlink.KernelTable:
-    found = netlink.read()
-    assert found is not None
-    return found
-
-
 def assert_same(found: netlink.KernelTable, table: Table) -> None:
     assert set(found.maps) == {each.name for each in table.maps}
     for each in table.maps:
@@ -168,7 +87,7 @@ def test_what_was_written_is_read(nft: str, tmp_path: Path) -> None:
     assert {"ranges", "own", "ports", "slots"} <= kinds  # else the farms above are of no use
     assert any(each.name.startswith("hairpins4") for each in table.maps)
     assert any(each.name.startswith("snat6") for each in table.maps)
-    load(script_of(table), nft)
+    load(table, nft)
     found = kernel_table()
     assert_same(found, table)
     assert not found.dormant
@@ -179,16 +98,16 @@ def test_what_was_written_is_read(nft: str, tmp_path: Path) -> None:
 def test_a_large_table(tmp_path: Path) -> None:
     """More than one datagram of each kind, and comments and names of many lengths."""
     text = "".join(
-        f"farm f{'x' * (n % 9)}{n} {{ listen 203.0.{n // 250}.{n % 250 + 1} tcp port 80\n"
+        f"farm f{'x' * (n % 9)}{n} {{ listen 203.0.113.{n + 1} tcp port 80\n"
         + "".join(
-            f"backend b{'y' * (each * n % 7)}{each} 10.{n // 250}.{n % 250}.{each + 1} port 80\n"
+            f"backend b{'y' * (each * n % 7)}{each} 10.0.{n}.{each + 1} port 80 weight {each + 1}\n"
             for each in range(6)
         )
         + "}\n"
-        for n in range(1500)
+        for n in range(120)
     )
     table = table_of(text, tmp_path)
-    load(script_of(table))
+    load(table)
     assert_same(kernel_table(), table)
 
 
@@ -300,7 +219,7 @@ add element inet nftlbc states {{{{ 0x80000001 comment "hand down 1", 0x80000002
 @in_namespace
 def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
     table = table_of(FARMS, tmp_path)
-    load(script_of(table), nft)
+    load(table, nft)
     names = {
         word: next(name for name in table.map if name.startswith(word))
         for word in ("backends4", "addresses6", "services4", "slots")
@@ -357,7 +276,7 @@ def test_what_packets_leave_behind(tmp_path: Path) -> None:
         "backend one 10.0.0.11 port 8080\nbackend two 10.0.0.12 port 8080\n}\n",
         tmp_path,
     )
-    load(script_of(table))
+    load(table)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("0.0.0.0", 8080))
         for client in range(1, 6):
@@ -405,7 +324,7 @@ def test_no_table_and_foreign_tables() -> None:
 @in_namespace
 def test_what_somebody_added_by_hand_is_there(tmp_path: Path) -> None:
     table = table_of(FARMS, tmp_path)
-    load(script_of(table))
+    load(table)
     before = kernel_table()
     load(
         """
@@ -467,7 +386,7 @@ def test_digests_tell_rules_apart_and_nothing_else(nft: str, tmp_path: Path) -> 
     def digests() -> dict[str, list[bytes]]:
         return {name: [r.digest for r in its.rules] for name, its in kernel_table().chains.items()}
 
-    script = script_of(table_of(FARMS, tmp_path))
+    script = write(table_of(FARMS, tmp_path))
     load(script, nft)
     first = digests()
     load(script, nft)
@@ -506,171 +425,6 @@ def test_only_what_is_asked_for() -> None:
     assert found.chains == {}
 
 
-@contextmanager
-def in_turn(first: str, second: str, pause: float) -> Iterator[None]:
-    """Somebody loads the one script and the other, with seconds between, until the end."""
-    loop = 'while :; do nft "$1"; sleep $3; nft "$2"; sleep $3; done'
-    with subprocess.Popen(["sh", "-c", loop, "sh", first, second, str(pause)]) as changer:
-        try:
-            yield
-        finally:
-            changer.kill()
-
-
-def many(name: str, count: int) -> str:
-    elements = ", ".join(f"{n} : 1" for n in range(count))
-    return f"map {name} {{ type mark : mark; size {2 * count}; elements = {{ {elements} }}; }}\n"
-
-
-FLIP = (
-    "delete element inet nftlbc {a} {{ 0 : {old} }}; add element inet nftlbc {a} {{ 0 : {new} }}; "
-    "delete element inet nftlbc {b} {{ 0 : {old} }}; add element inet nftlbc {b} {{ 0 : {new} }}; "
-    "add chain inet nftlbc c; flush chain inet nftlbc c; add rule inet nftlbc c meta mark {new}"
-)
-
-
-THERE = FLIP.format(a="a", b="b", old=1, new=2)
-BACK = FLIP.format(a="a", b="b", old=2, new=1)
-
-
-def flipped(first: bytes, *sizes: int) -> int:
-    """Which of the two states is read; fails where it is none.
-
-    first: the digest of the rule that belongs to the first.
-    """
-    found = kernel_table()
-    assert (len(found.maps["a"].elements), len(found.maps["b"].elements)) == sizes
-    assert found.maps["a"].elements[0] == found.maps["b"].elements[0]
-    [rule] = found.chains["c"].rules
-    state = found.maps["a"].elements[0]
-    assert (rule.digest == first) == (state == 1)
-    return cast(int, state)
-
-
-@in_namespace
-def test_a_change_in_the_middle_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    load(f"table inet nftlbc {{\n{many('a', 10)}{many('b', 10)}chain c {{ meta mark 1; }}\n}}\n")
-    first = kernel_table().chains["c"].rules[0].digest
-    changes = [THERE, BACK, THERE]
-    dumps = 0
-
-    def one_after_the_other(requests: Sequence[reading.Request]) -> list[list[bytes]]:
-        nonlocal dumps
-        found = []
-        for request in requests:
-            found.append(reading._dump(request))
-            dumps += 1
-            if changes:
-                load(changes.pop())
-        return found
-
-    monkeypatch.setattr(reading, "_at_once", one_after_the_other)
-    assert flipped(first, 10, 10) == 2
-    assert not changes
-    assert dumps == 6
-
-
-@in_namespace
-def test_it_is_all_of_one_moment() -> None:
-    load(
-        f"table inet nftlbc {{\n{many('a', 5_000)}{many('b', 30_000)}chain c {{ meta mark 1; }}\n}}\n"
-    )
-    first = kernel_table().chains["c"].rules[0].digest
-    states = set()
-    refused = 0
-    with in_turn(THERE, BACK, 0.25):
-        for _ in range(15):
-            try:
-                states.add(flipped(first, 5_000, 30_000))
-            except NftError as error:
-                refused += 1
-                assert "changed" in error.message
-    assert states == {1, 2}
-    assert refused < 15
-
-
-@in_namespace
-def test_it_gives_up_where_it_never_stands_still() -> None:
-    load(f"table inet nftlbc {{\n{many('a', 60_000)}}}\n")
-    change = "add element inet nftlbc a { 0 : 1 }; delete element inet nftlbc a { 1 : 1 }; add element inet nftlbc a { 1 : 1 }"
-    with in_turn(change, change, 0):
-        time.sleep(0.1)
-        with pytest.raises(NftError, match="each of the") as refusal:
-            netlink.read()
-    assert refusal.value.remedy
-
-
-@in_namespace
-def test_changes_to_other_tables_do_not_matter() -> None:
-    load(f"table inet nftlbc {{\n{many('a', 60_000)}\nchain c {{ accept; }}; }}\n")
-    load("table inet first { }")
-    change = (
-        "add chain inet first c; delete chain inet first c; add table inet x; delete table inet x"
-    )
-    before = netlink.generation()
-    with in_turn(change, change, 0):
-        time.sleep(0.1)
-        for _ in range(5):
-            found = kernel_table()
-            assert len(found.maps["a"].elements) == 60_000
-            assert list(found.chains) == ["c"]
-    assert netlink.generation() > before + 10
-
-
-@in_namespace
-def test_events_of_our_table_alone() -> None:
-    load("table inet nftlbc { map a { type mark : mark; }; chain c { }; }; table inet other { }")
-    with netlink.Events() as events:
-        assert not events.drain()
-        load("add chain inet other c; add table ip nftlbc; add table inet nftlbc2")
-        assert select.select([events], [], [], 5)[0]
-        assert not events.drain()
-        assert not select.select([events], [], [], 0)[0]
-        for ours in (
-            "add element inet nftlbc a { 1 : 2 }",
-            "delete element inet nftlbc a { 1 : 2 }",
-            "add rule inet nftlbc c accept",
-            "flush chain inet nftlbc c",
-            "add chain inet nftlbc d",
-            "add counter inet nftlbc e",
-            "flush table inet nftlbc",
-            "flush ruleset",
-            "add table inet nftlbc",
-        ):
-            if ours == "flush table inet nftlbc":
-                load("add rule inet nftlbc c accept")
-                assert events.drain()
-            load(ours)
-            assert select.select([events], [], [], 5)[0], ours
-            assert events.drain(), ours
-            assert not events.drain()
-
-
-@in_namespace
-def test_events_that_were_lost() -> None:
-    load("table inet other { map a { type mark : mark; }; }")
-    with netlink.Events() as events:
-        elements = ", ".join(f"{n} : 1" for n in range(60_000))
-        for _ in range(5):
-            add_other = f"add element inet other a {{ {elements} }}; flush map inet other a"
-            load(add_other.replace("; ", "\n"))
-        assert events.drain()
-        assert not events.drain()
-        load("add table inet nftlbc")
-        assert events.drain()
-
-
-@in_namespace
-def test_events_up_to_a_generation() -> None:
-    load("table inet nftlbc { }")
-    with netlink.Events() as events:
-        load("add table inet other")
-        assert not events.drain_until(netlink.generation())
-        load("add chain inet nftlbc c")
-        assert events.drain_until(netlink.generation())
-        assert events.drain_until(netlink.generation() + 1, patience=0.01)
-
-
 @in_namespace
 def test_without_the_right() -> None:
     load("table inet nftlbc { }")
@@ -688,143 +442,3 @@ for ask in (netlink.generation, netlink.read, netlink.Events):
         ["unshare", "-U", sys.executable, "-c", asked], capture_output=True, text=True, check=False
     )
     assert done.stdout.count("CAP_NET_ADMIN") == 3, done.stdout + done.stderr
-
-
-# Without a kernel
-
-
-@given(st.binary(min_size=16, max_size=16))
-def test_addresses_are_as_the_farms_have_them(address: bytes) -> None:
-    from ipaddress import IPv6Address
-
-    for raw in (
-        address,
-        bytes(10) + address[10:],
-        bytes(12) + address[12:],
-        address[:2] + bytes(14),
-    ):
-        [[text]] = datatypes.columns(datatypes.known(8, 16) or (), raw, (0, 16), 16)
-        assert text == str(IPv6Address(raw))
-
-
-class Given:
-    """An element as the kernel may lay it out, and what it says."""
-
-    def __init__(self, draw: st.DrawFn, key: int) -> None:
-        self.key = key
-        self.port = draw(st.integers(0, 65535))
-        self.comment = draw(
-            st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
-        )
-        self.counter = draw(st.none() | st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
-        self.timeout = draw(st.none() | st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
-        own_timeout = draw(st.booleans())
-        pad = attribute(8, b"") if draw(st.booleans()) else b""
-        several = draw(st.booleans())
-        value = socket.inet_aton("10.0.0.1") + struct.pack("!Hxx", self.port)
-        rows = [
-            attribute(1, attribute(1, struct.pack("=I", key))),
-            attribute(2, attribute(1, value)),
-        ]
-        if self.counter:
-            packets, size = self.counter
-            inner = attribute(3, b"") * draw(st.integers(0, 1))
-            inner += attribute(1, struct.pack("!Q", size)) + attribute(
-                2, struct.pack("!Q", packets)
-            )
-            expression = attribute(1, b"counter\0") + attribute(2, inner)
-            other = attribute(1, b"limit\0") + attribute(2, attribute(1, b"12345678"))
-            if several:
-                rows.append(attribute(11, attribute(1, expression) + attribute(1, other)))
-            else:
-                rows.append(attribute(7, expression))
-        if self.timeout:
-            if own_timeout:
-                rows += [pad, attribute(4, struct.pack("!Q", self.timeout[0]))]
-            else:
-                self.timeout = (77, self.timeout[1])
-            rows.append(attribute(5, struct.pack("!Q", self.timeout[1])))
-        user = b"\1\4\0\0\0\0" if draw(st.booleans()) else b""
-        if self.comment is not None:
-            text = self.comment.encode() + b"\0"
-            after = draw(st.booleans())
-            record = bytes([0, len(text)]) + text
-            user = user + record if after else record + user
-        if user:
-            rows.append(attribute(6, user))
-        if draw(st.booleans()):
-            rows.append(attribute(99, b"newer than this"))
-        self.raw = attribute(1, b"".join(rows))
-
-
-@st.composite
-def dumps(draw: st.DrawFn) -> tuple[list[Given], list[bytes]]:
-    keys = draw(st.lists(st.integers(0, 2**32 - 1), unique=True, max_size=12))
-    elements = [Given(draw, key) for key in keys]
-    lists, left = [], [each.raw for each in elements]
-    while left:
-        count = draw(st.integers(1, len(left)))
-        lists.append(b"".join(left[:count]))
-        left = left[count:]
-    return elements, lists
-
-
-@given(dumps())
-def test_elements_of_every_layout(dump: tuple[list[Given], list[bytes]]) -> None:
-    elements, lists = dump
-    mark, target = datatypes.known(19, 4), datatypes.known(7 << 6 | 13, 8)
-    assert mark and target
-    found, count = read_elements(Shape(mark, target, False, 77), lists)
-    assert count == len(elements)
-    assert found.elements == {
-        each.key: Destination("10.0.0.1", each.port, each.comment or "") for each in elements
-    }
-    assert found.comments == {e.key: e.comment for e in elements if e.comment is not None}
-    assert found.counters == {e.key: e.counter for e in elements if e.counter}
-    assert found.leases == {e.key: e.timeout for e in elements if e.timeout}
-
-
-@given(dumps(), st.data())
-def test_a_broken_answer_is_no_table(
-    dump: tuple[list[Given], list[bytes]], data: st.DataObject
-) -> None:
-    """Whatever the bytes are, it ends: with elements or with Malformed."""
-    _, lists = dump
-    mark, target = datatypes.known(19, 4), datatypes.known(7 << 6 | 13, 8)
-    assert mark and target
-    if lists:
-        broken = bytearray(lists[0])
-        for _ in range(data.draw(st.integers(1, 3))):
-            broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
-        lists[0] = bytes(broken)
-    with suppress(messages.Malformed):
-        read_elements(Shape(mark, target, False, 77), lists)
-
-
-def test_what_an_old_kernel_leaves_out() -> None:
-    name = messages.name_attribute(2, "m")
-    types = b"".join(attribute(kind, struct.pack("!I", n)) for kind, n in ((3, 0), (4, 19), (5, 4)))
-    found = parts.set_of(name + types).map
-    assert (found.name, found.key, found.data, found.size) == ("m", "mark", None, None)
-    assert (found.flags, found.counter, found.timeout, found.comment) == (
-        frozenset(),
-        False,
-        0,
-        None,
-    )
-    table, chain = parts.chain_of(messages.name_attribute(1, "t") + messages.name_attribute(3, "c"))
-    assert (table, chain.name, chain.hook, chain.comment) == ("t", "c", None, None)
-    chain_name, rule = parts.rule_of(name, {})
-    assert (chain_name, rule.comment) == ("m", None)
-
-
-def test_words_of_the_model_and_of_the_kernel() -> None:
-    assert datatypes.declared("typeof meta priority . ip6 saddr") == "classid . ipv6_addr"
-    assert datatypes.declared("type ipv4_addr . inet_proto . inet_service") == (
-        "ipv4_addr . inet_proto . inet_service"
-    )
-    assert datatypes.declared("verdict") == "verdict"
-    assert datatypes.name((7 << 6 | 12) << 6 | 13, 12) == "ipv4_addr . inet_proto . inet_service"
-    assert datatypes.name(26, 4) == "type 26 of 4 bytes"
-    # Twice the length: data that are intervals.
-    assert datatypes.known(7, 8) is None

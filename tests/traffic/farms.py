@@ -68,8 +68,11 @@ def _once(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def _ports(listener: Listener, backend: Backend) -> Iterable[int]:
-    port = listener.to or backend.port
-    return (port,) if port else range(listener.first, listener.last + 1)
+    """Of a wide range, the ends: a server takes a descriptor for each."""
+    if port := listener.to or backend.port:
+        return (port,)
+    wide = listener.last - listener.first > 100
+    return (listener.first, listener.last) if wide else range(listener.first, listener.last + 1)
 
 
 class Balancer:

@@ -12,12 +12,21 @@ NEEDLESS = 0.03
 
 
 def farm(*backends: str, keys: str = "source-ip", more: str = "") -> str:
-    lines = "".join(f"    backend {backend}\n" for backend in backends)
+    """A farm of each family. Without root, twice the default number of slots would be more than
+    the kernel takes in one transaction."""
+    lines = {"": "", "6": ""}
+    for backend in backends:
+        lines["6" if "::" in backend else ""] += f"    backend {backend}\n"
     return f"""
 farm cache {{
-    listen {VIP}, {VIP6} tcp port 80
+    listen {VIP} tcp port 80
     balance consistent {keys}
-{lines}{more}
+{lines[""]}{more}
+}}
+farm cache6 {{
+    listen {VIP6} tcp port 80
+    balance consistent source-ip slots 1021
+{lines["6"]}
 }}
 """
 

@@ -26,7 +26,7 @@ farm f{port} {{
             "persist source-ip",
             "forward masquerade",
             "hairpin",
-            "balance consistent source-ip",
+            "balance consistent source-ip slots 101",
             "forward snat to 10.9.9.9, 2001:db8:9::9",
             "persist source-ip, source-port, destination-ip, destination-port size 100",
         ],

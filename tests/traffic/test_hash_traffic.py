@@ -26,7 +26,7 @@ FARM = """
 farm f{number} {{
     listen 203.0.113.10, 203.0.113.11 tcp port {first}-{last}
     listen 2001:db8::10, 2001:db8::11 tcp port {first}-{last}
-    balance {scheduler} {keys}
+    balance {balance}
     backend a  10.0.0.1 port 8080 weight 2
     backend b  10.0.0.2 port 8080
     backend c  10.0.0.3 port 8080
@@ -40,8 +40,7 @@ TEXT = "".join(
         number=number,
         first=1000 + 10 * number,
         last=1003 + 10 * number,
-        scheduler="consistent" if number % 3 == 2 else "hash",
-        keys=keys,
+        balance=f"consistent {keys} slots 251" if number % 3 == 2 else f"hash {keys}",
     )
     for number, keys in enumerate(KEYS)
 )

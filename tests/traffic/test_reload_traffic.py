@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from itertools import cycle
 
@@ -101,6 +102,23 @@ def _requests(lb: Balancer) -> list[list[Request]]:
             for number, client in enumerate(clients)
         ]
     return [changing, staying]
+
+
+def test_a_packet_between_two_tables_is_not_refused() -> None:
+    """It has its slot's number by an old rule, and the slot is gone: the next try finds the new."""
+    with balancing(SETS[0]) as lb:
+        [slots] = [
+            line.split()[1]
+            for line in lb.nft("list", "maps").splitlines()
+            if line.startswith("\tmap slots_")
+        ]
+        asked = [Request("clients", None, vip, port) for vip in (VIP, VIP6) for port in (80, 443)]
+        lb.nft("flush", "map", "inet", "nftlbc", slots)
+        traffic = lb.box.start(asked, parallel=len(asked), timeout=5, repeat=False)
+        time.sleep(0.3)  # so that they are on their way; they try again after a second
+        lb.load(SETS[0])
+        answers = traffic.stop()
+        assert [answer.outcome for answer in answers] == ["answered"] * len(asked)
 
 
 def test_traffic_is_the_same_over_any_older_table() -> None:

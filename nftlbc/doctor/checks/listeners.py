@@ -21,13 +21,11 @@ def check(situation: Situation) -> Iterator[Finding]:
     name = "listener-address"
     absent = [address for address, here in situation.here.items() if not here]
     present = [address for address, here in situation.here.items() if here]
-    if absent:
-        yield from _absent(situation, name, absent)
+    found = [*_absent(situation, name, absent)]
     for address in present:
-        yield from _unheard(situation, name, address)
-    yield from _failed(situation, name, present)
-    if not absent:
-        yield ok(name, f"on this machine: {some(present)}")
+        found += _unheard(situation, name, address)
+    found += _failed(situation, name, present)
+    yield from found or [ok(name, f"on this machine: {some(present)}")]
 
 
 def _absent(situation: Situation, name: str, absent: list[Address]) -> Iterator[Finding]:

@@ -14,7 +14,11 @@ from nftlbc.doctor.interference import OURS, Inspection, Standing
 from nftlbc.doctor.situation import Situation
 from nftlbc.farms import FAMILIES
 
-_GUARD: Final = "ct mark and 0x80000000 == 0"
+_GUARDS: Final = {
+    "nft": "ct mark and 0x80000000 == 0",
+    "iptables-nft": "-m connmark --mark 0/0x80000000",
+    "iptables-legacy": "-m connmark --mark 0/0x80000000",
+}
 _ELSEWHERE: Final = "now by this, for good in the file that makes that table"
 
 
@@ -143,7 +147,7 @@ def _marking(name: str, standings: Sequence[Standing]) -> Finding:
         Verdict.PROBLEM if any(each.outcome.certain for each in standings) else Verdict.WARNING,
         f"{first.table} {does} ({some(rules)})",
         "; ".join(why),
-        f"begin each of these rules with: {_GUARD}"
+        f"let each of these rules begin with: {_GUARDS[first.table.made_by]}"
         + (f"; or leave the chain before them, {_ELSEWHERE}" if alone else ""),
         commands=past_ours(first.table, first.chain) if alone else (),
         affects=_farms(standings),

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from nftlbc.doctor.foreign.packet import ALL, NOTHING, Bits, Flags, Nothing, Packet, Value
+from nftlbc.doctor.foreign.packet import (
+    ALL,
+    NOTHING,
+    Between,
+    Bits,
+    Flags,
+    Nothing,
+    Outside,
+    Packet,
+    Value,
+)
 
 Sets = Mapping[str, tuple[Any, ...]]
 
@@ -169,6 +179,10 @@ def equal(value: Any, right: Any) -> Truth:
         value = Bits(value)
     if isinstance(value, Bits):
         return _number(value, right)
+    if isinstance(value, Outside):
+        return _outside(value, right)
+    if isinstance(value, Between):
+        return _between(value, right)
     if not isinstance(value, str):
         return Truth.MAYBE
     if isinstance(right, dict):
@@ -210,6 +224,31 @@ def _address(value: str, right: Any) -> Truth:
         here = _numbered(value)
         return _sure(here.version == first.version and int(first) <= int(here) <= int(last))
     return Truth.MAYBE
+
+
+def _between(value: Between, right: Any) -> Truth:
+    if isinstance(right, dict) and "range" in right:
+        first, last = right["range"]
+        if first <= value.first and value.last <= last:
+            return Truth.YES
+    elif isinstance(right, int):
+        first = last = right
+    else:
+        return Truth.MAYBE
+    return Truth.NO if last < value.first or value.last < first else Truth.MAYBE
+
+
+def _outside(value: Outside, right: Any) -> Truth:
+    """No where all that is asked for is in the network, else maybe."""
+    ends = [right]
+    if isinstance(right, dict) and "range" in right:
+        ends = list(right["range"])
+    elif isinstance(right, dict):
+        asked = _network(str(right["prefix"]["addr"]), int(right["prefix"]["len"]))
+        ends = [asked[0], asked[-1]]
+    network = ip_network(value.network)
+    inside = all(_numbered(str(end)) in network for end in ends)
+    return Truth.NO if inside else Truth.MAYBE
 
 
 def _flags(value: Flags, right: Any) -> Truth:

@@ -58,7 +58,9 @@ class Table:
     def __str__(self) -> str:
         if self.made_by == "nft":
             return f"table {self.family} {self.name}"
-        return f"{self.program}'s table {self.name}"
+        if self.made_by == "iptables-nft":
+            return f"{self.program}' table {self.name}"
+        return f"{self.program}-legacy's table {self.name}"
 
     @property
     def program(self) -> str:

@@ -30,18 +30,33 @@ class Flags(NamedTuple):
     others: bool = False
 
 
+class Outside(NamedTuple):
+    """An address of which is known only that it is not in a network."""
+
+    network: str
+
+
+class Between(NamedTuple):
+    """A number of which is known only where it lies, both ends included."""
+
+    first: int
+    last: int
+
+
 class Nothing:
     """The packet has no such field."""
 
 
 NOTHING: Final = Nothing()
 
-Value = str | int | Bits | Flags | Nothing
+Value = str | int | Bits | Flags | Outside | Between | Nothing
 Packet = Mapping[str, Value]
 
 OUR_MARK: Final = Bits(OURS, OURS)
 """The mark of any connection of ours: its bit 31 is set, the others may be anything."""
 NO_MARK: Final = Bits(0)
+_CLIENTS_PORT: Final = Between(1024, 65535)
+"""Clients ask from ports like these; what is meant for port 53 is not meant for them."""
 
 _UNTRACKED: Final[dict[str, Value]] = {
     "ct state": Flags(frozenset({"invalid"})),
@@ -67,12 +82,16 @@ class Path(NamedTuple):
     """The interface that leads to the backend."""
     here: bool | None = None
     """The listener's address is this machine's own."""
+    inside: str | None = None
+    """The network that the backend is in, and no client is."""
 
 
 def arriving(path: Path, *, tracked: bool) -> Packet:
     """A client's first packet before its address is translated."""
     fields = _common(path, path.arrives)
+    _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.listener)
+    fields["th sport"] = _CLIENTS_PORT
     _add(fields, "th dport", path.port)
     if path.here is not None:
         fields["fib daddr type"] = "local" if path.here else "unicast"
@@ -90,7 +109,9 @@ def translated(path: Path, state: str = "new", *, routed: bool = True) -> Packet
     one. ``routed``: the interface by which it leaves is known already.
     """
     fields = _common(path, path.arrives)
+    _add(fields, f"{_ip(path)} saddr", _client(path))
     _add(fields, f"{_ip(path)} daddr", path.backend)
+    fields["th sport"] = _CLIENTS_PORT
     _add(fields, "th dport", path.backend_port)
     if routed:
         _add(fields, "oifname", path.leaves)
@@ -102,7 +123,9 @@ def answering(path: Path, *, routed: bool = True, tracked: bool = True) -> Packe
     """A backend's packet on its way to the client."""
     fields = _common(path, path.leaves)
     _add(fields, f"{_ip(path)} saddr", path.backend)
+    _add(fields, f"{_ip(path)} daddr", _client(path))
     _add(fields, "th sport", path.backend_port)
+    fields["th dport"] = _CLIENTS_PORT
     if routed:
         _add(fields, "oifname", path.arrives)
     return fields | (_connection(path, "established", "reply") if tracked else _UNTRACKED)
@@ -135,6 +158,10 @@ def _common(path: Path, device: str | None) -> dict[str, Value]:
 def _add(fields: dict[str, Value], name: str, value: Value | None) -> None:
     if value is not None:
         fields[name] = value
+
+
+def _client(path: Path) -> Outside | None:
+    return None if path.inside is None else Outside(path.inside)
 
 
 def _ip(path: Path) -> str:

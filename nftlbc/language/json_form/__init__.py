@@ -26,7 +26,7 @@ from nftlbc.language.shapes import Statement
 from nftlbc.language.values import Context
 from nftlbc.source import Location, Place, Source, TextSource
 
-__all__ = ["JsonSource", "looks_like_json", "source", "to_json", "to_lb"]
+__all__ = ["JsonSource", "source", "to_json", "to_lb"]
 
 _OPEN = {"define": 1, "defaults": 1, "farms": 2, "comments": 1}
 """How deep a member of the document stands over lines even if it is short."""
@@ -56,11 +56,6 @@ class JsonSource:
                 break
             path = (*path, step)
         return located(self.name, path)
-
-
-def looks_like_json(text: str) -> bool:
-    """Whether a text whose name doesn't tell is a JSON document: no ``.lb`` file begins so."""
-    return text[:4096].lstrip("\ufeff \t\r\n").startswith("{")
 
 
 def source(context: Context, name: str, text: str) -> JsonSource | None:

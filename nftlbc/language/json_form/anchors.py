@@ -67,10 +67,7 @@ class Anchors:
         found: dict[tuple[Path, str], list[str]] = {}
         below = self._below()
         for line, text in zip(self.lines, self.texts, strict=True):
-            place = self._beside(line)
-            if place is None or (place in found and place[1] == "beside"):
-                place = below[line]
-            found.setdefault(place, []).append(text)
+            found.setdefault(self._beside(line) or below[line], []).append(text)
         positions: dict[int, dict[str, int]] = {}
 
         def where(place: tuple[Path, str]) -> tuple[tuple[int, int], ...]:

@@ -23,7 +23,7 @@ from nftlbc.nft.netlink.messages import (
 _GROUP: Final = 1 << 7 - 1
 """NFNLGRP_NFTABLES."""
 _ROOM: Final = 4 << 20
-"""Bytes for notifications that have not been read yet: about 20 000 elements."""
+"""Bytes for notifications that have not been read yet: about 50 000 elements that were added."""
 
 
 class Events:

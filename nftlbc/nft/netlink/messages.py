@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
+from nftlbc.nft.program import NftError
+
 HEADER: Final = Struct("=IHHII")
 """Length with the header, type, flags, sequence number, port."""
 FAMILY: Final = Struct("!BBH")
@@ -39,8 +41,11 @@ COMMENT: Final = 0
 """The type of a comment in the user data of tables, chains, rules and elements."""
 
 
-class Malformed(Exception):
+class Malformed(NftError):
     """The kernel's answer is not what its headers say; no kernel is known that sends such."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the kernel's answer can't be understood: {what}")
 
 
 class Message(NamedTuple):

@@ -30,8 +30,8 @@ class FoundSet(NamedTuple):
     map: KernelMap
     shape: Shape | None
     """None where it is not readable."""
-    count: int | None
-    """How many elements it has; told since kernel 6.16."""
+    elements: int | None
+    """How many it has; told since kernel 6.16."""
 
 
 def set_of(payload: bytes) -> FoundSet:
