@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hand_written import (
@@ -46,18 +45,6 @@ def test_an_outage_and_the_sctp_guard_load_with_every_nft(nft):
         box.stop_servers("10.2.0.1", 8080, outcome="silent")
         box.stop_servers("2001:db8:2::1", outcome="unreachable")
         box.start_servers("10.2.0.1")
-
-
-def test_the_design_example_keeps_its_clients():
-    script = Path("/work/shared/design/dataplane-example.nft")
-    if not script.exists():
-        pytest.skip("the design's example is not here")
-    with Sandbox(LAYOUT) as box:
-        assert box.load(script.read_text()).returncode == 0
-        everyone = [to_farm(source=box.client_address(number)) for number in range(30)]
-        first = box.ask(everyone)
-        assert Counter(backends(first)) == dict.fromkeys(BACKENDS4, 10)
-        assert backends(box.ask(everyone)) == backends(first)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
