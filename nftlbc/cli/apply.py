@@ -9,7 +9,6 @@ import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, write
-from nftlbc.farms import Farm
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
@@ -36,7 +35,7 @@ def plan(
     from nftlbc.plan import planning, telling
 
     gc.disable()
-    farms = _wanted(file, quiet)
+    farms = read_farms(file, quiet=quiet)
     try:
         found = planning.plan(farms)
         told = [] if nft else telling.told(found)
@@ -61,7 +60,13 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
     from nftlbc.plan import planning
 
     gc.disable()
-    farms = _wanted(file, quiet)
+    farms = read_farms(file, quiet=quiet)
+    if not farms:
+        fail(
+            Status.MISTAKES,
+            f"no farm in {file}: nothing would be balanced any more",
+            "if that is meant, nftlbc remove takes the table away",
+        )
     try:
         with lock.held(wait=not no_wait):
             found = planning.apply(farms)
@@ -70,19 +75,8 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
     if not quiet:
         backends = sum(len(farm.backends) for farm in farms)
         what = "nothing to change" if found.empty else "done"
-        has = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
-        say(f"table inet nftlbc: {has}: {what}")
-
-
-def _wanted(file: str, quiet: bool) -> tuple[Farm, ...]:
-    farms = read_farms(file, quiet=quiet)
-    if not farms:
-        fail(
-            Status.MISTAKES,
-            f"no farm in {file}: nothing would be balanced any more",
-            "if that is meant, nftlbc remove takes the table away",
-        )
-    return farms
+        counts = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
+        say(f"table inet nftlbc: {counts}: {what}")
 
 
 def remove(

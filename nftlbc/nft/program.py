@@ -80,25 +80,22 @@ def run(
 ) -> Answer:
     """Runs nft with ``text`` as its standard input.
 
-    nft is given a whole file, not a pipe: should we die meanwhile, a pipe's end would look like
-    the script's, and nft would load what it has so far.
-
     Raises NftError where it can't be started, does not end in time, or dies by a signal.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     with (
-        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as script,
         tempfile.TemporaryFile() as errors,
         tempfile.TemporaryFile() as output,
     ):
         # Not through a pipe: where this process is killed while it fills one, nft takes what has
         # come so far for the whole, and half a transaction may well be a valid one.
+        script.write((text or "").encode())
+        script.seek(0)
         try:
-            given.write((text or "").encode())
-            given.seek(0)
             process = subprocess.run(
                 [nft, *arguments],
-                stdin=given,
+                stdin=script,
                 stdout=output,
                 stderr=errors,
                 env=environment,

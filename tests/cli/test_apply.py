@@ -179,4 +179,5 @@ def test_without_rights(farms: str) -> None:
     before = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
     done = nftlbc("apply", farms, before=before)
     assert done.returncode == 3
-    assert "may not read the kernel's tables" in done.stderr
+    assert "this user may not read the kernel's tables" in done.stderr
+    assert "CAP_NET_ADMIN" in done.stderr
