@@ -52,6 +52,7 @@ def _all(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
     yield from _compiles(folder, sizes, runs)
     if os.geteuid() == 0:
         yield from _loads(folder, sizes, runs)
+        yield from _applies(folder, sizes[-1], min(runs, 5))
     else:
         yield "loading: not run (needs root)"
 
@@ -110,6 +111,50 @@ def _loads(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
         )
     version = subprocess.run(["nft", "--version"], capture_output=True, text=True, check=True)
     yield version.stdout.strip()
+
+
+_READING = (
+    "from nftlbc.nft import netlink; import gc; gc.disable(); "
+    "netlink.read(elements=lambda each: 'dynamic' not in each.flags)"
+)
+
+
+def _applies(folder: Path, size: int, runs: int) -> Iterator[str]:
+    """In one namespace, so that each command finds what the one before left."""
+    file, other, one = folder / f"{size}.lb", folder / "other.lb", folder / "one.nft"
+    back = folder / "back.nft"
+    text = file.read_text()
+    other.write_text(text.replace("weight 2", "weight 4", 1))
+    with commands.namespace() as inside:
+        commands.once([*inside, *NFTLBC, "apply", str(file)])
+        compiled, reading, same = commands.in_turn(
+            [
+                [*NFTLBC, "compile", str(file), "-o", str(folder / "again.nft")],
+                [*inside, sys.executable, "-c", _READING],
+                [*inside, *NFTLBC, "apply", str(file)],
+            ],
+            runs,
+        )
+        there, again = commands.in_turn(
+            [[*inside, *NFTLBC, "apply", str(each)] for each in (other, file)], runs
+        )
+        for script, farms_file in ((one, other), (back, file)):
+            script.write_text(commands.output([*inside, *NFTLBC, "plan", "--nft", str(farms_file)]))
+            commands.once([*inside, "nft", "-f", str(script)])
+        commands.once([*inside, "nft", "-f", str(one)])
+        sent = []
+        for _ in range(runs):
+            sent += [commands.once([*inside, "nft", "-f", str(each)]) for each in (back, one)]
+    start = commands.median([commands.once([*NFTLBC, "--version"]) for _ in range(runs)])
+    read = commands.median(reading)
+    yield f"reading the table of {size} farms: {read.wall:.2f} s, {read.cpu:.2f} s of processor"
+    for word, applied in (("nothing", same), ("one weight", [*there, *again])):
+        run = commands.median(applied)
+        rest = (run.cpu - (read.cpu - start.cpu)) / commands.median(compiled).cpu
+        what = f"{run.wall:.2f} s; without the reading {rest:.2f} compiles"
+        yield f"apply with {word} changed: {what}"
+    run = commands.median(sent)
+    yield f"the transaction for one weight: {run.wall * 1000:.0f} ms, nft's start included"
 
 
 main()

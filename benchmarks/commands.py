@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +32,24 @@ def once(arguments: Sequence[str]) -> Run:
         raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
     wall = time.perf_counter() - start
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def output(arguments: Sequence[str]) -> str:
+    """What a command prints."""
+    return subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[list[str]]:
+    """A network namespace that stays for several commands: what to write before each."""
+    with subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE) as holder:
+        try:
+            own = Path("/proc/self/ns/net").stat().st_ino
+            while Path(f"/proc/{holder.pid}/ns/net").stat().st_ino == own:
+                time.sleep(0.01)
+            yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+        finally:
+            holder.communicate()
 
 
 def in_turn(commands: Sequence[Sequence[str]], runs: int) -> list[list[Run]]:

@@ -111,7 +111,12 @@ def _hooked_alike(there: KernelChain, wanted: Chain) -> bool:
 
 
 def same_rules(there: KernelChain | None, wanted: Chain) -> bool:
-    """Whether a chain has the rules that are wanted, by their digests."""
+    """Whether a chain has the rules that are wanted, by their digests.
+
+    A rule that was replaced by hand with its digest taken along is not noticed: its handle stays,
+    and what the kernel has of a rule differs from one nft to the next, so that there is nothing
+    to compare it with.
+    """
     if there is None or len(there.rules) != len(wanted.rules):
         return False
     return all(
