@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from typing import Protocol as Interface
 
 from nftlbc.source import Place
+from nftlbc.states import NOTHING, Remembered, Standing
 
 Address = str
 """An IPv4 or IPv6 address in canonical text: ``10.0.0.1``, ``2001:db8::1``."""
@@ -101,7 +102,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A server: where it is, how much it takes, and what the file says of its state."""
+    """A server: where it is, how much it takes, and what is known of its state."""
 
     name: str
     address: Address
@@ -110,7 +111,10 @@ class Backend:
     weight: int = 1
     backup: bool = False
     state: BackendState = "up"
+    """What the file says."""
     origin: Origin | None = field(default=None, compare=False, repr=False)
+    remembered: Remembered = NOTHING
+    """What a running table says beside it."""
 
     def place(self, part: str) -> Place | None:
         """Where ``name``, ``address``, ``port``, ``weight`` or ``state`` was written."""
@@ -121,14 +125,20 @@ class Backend:
         return family_of(self.address)
 
     @property
+    def standing(self) -> Standing:
+        """The worst of what the file, a hand and the checks say."""
+        known = self.remembered
+        return self.state if known is NOTHING else known.standing(self.state)
+
+    @property
     def live(self) -> bool:
         """Its known clients are delivered to it."""
-        return self.state != "down"
+        return self.standing != "down"
 
     @property
     def takes_new(self) -> bool:
         """New clients may be given to it (backups only once the quorum is missed)."""
-        return self.state == "up" and self.weight > 0
+        return self.standing == "up" and self.weight > 0
 
     def __str__(self) -> str:
         if self.port is None:

@@ -17,10 +17,13 @@ class Loaded:
         self._table = table
         self._intervals: dict[str, _Intervals] = {}
         hooked = [(each.hook, each) for each in table.chains if each.hook is not None]
-        self._hooked: list[tuple[Hook, Chain]] = sorted(hooked, key=lambda each: each[0].priority)
+        self._hooked: list[tuple[Hook, Chain]] = sorted(
+            ((hook, each) for hook, each in hooked if hook.type == "nat"),
+            key=lambda each: each[0].priority,
+        )
 
     def base_chains(self, hook: str) -> tuple[Chain, ...]:
-        """In the order in which the kernel calls them."""
+        """Those that translate, in the order in which the kernel calls them."""
         return tuple(chain for its, chain in self._hooked if its.name == hook)
 
     def chain(self, name: str) -> Chain:

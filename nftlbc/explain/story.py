@@ -157,9 +157,9 @@ def _near(farms: Sequence[Farm], packet: Packet) -> tuple[Near, ...]:
 
 
 def _why_absent(farm: Farm, backend: Backend, takers: int) -> str:
-    if backend.state == "down":
+    if backend.standing == "down":
         return "down"
-    if backend.state == "drain":
+    if backend.standing == "drain":
         return "draining: its known clients stay, new ones go elsewhere"
     if backend.weight == 0:
         return "weight 0: its known clients stay, new ones go elsewhere"

@@ -212,7 +212,7 @@ def _who_serves(story: Story, takers: int) -> str:
 
 def _absent_place(absent: Absent) -> str:
     backend = absent.backend
-    part = "state" if backend.state != "up" else "weight" if backend.weight == 0 else "name"
+    part = "state" if backend.standing != "up" else "weight" if backend.weight == 0 else "name"
     return _place(backend.place(part) or backend.place("name"))
 
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from nftlbc.diagnostics import Also, Diagnostic, has_errors, near
 from nftlbc.farms import Farm
+from nftlbc.language import syntax
 from nftlbc.language.load import File, load
 from nftlbc.language.shapes import MISTAKE, Statement, mistake
 from nftlbc.language.values import Context, Define, items
-from nftlbc.source import Location
+from nftlbc.source import Location, TextSource
 
 __all__ = ["read"]
 
@@ -46,6 +47,16 @@ def read(name: str) -> tuple[tuple[Farm, ...], list[Diagnostic]]:
     _unused_defines(context, files)
     farms.sort(key=lambda farm: farm.name)
     return tuple(farms), _once(context)
+
+
+def of_text(text: str) -> tuple[Farm, ...]:
+    """The farms of a text without defines and includes; none where it has a mistake."""
+    from nftlbc.language.farm import read_farm
+
+    context = Context()
+    statements, _ = syntax.parse(TextSource("", text))
+    farms = [read_farm(context, each, None) for each in statements if each.rule == "farm"]
+    return () if has_errors(context.diagnostics) else tuple(farms)
 
 
 def _sort_statements(context: Context, file: File) -> None:

@@ -107,7 +107,7 @@ def _hooked_alike(there: KernelChain, wanted: Chain) -> bool:
     if wanted.hook is None or there.hook is None:
         return wanted.hook is None and there.hook is None
     hook = (there.hook.name, there.hook.priority, there.hook.type)
-    return hook == (wanted.hook.name, wanted.hook.priority, "nat")
+    return hook == (wanted.hook.name, wanted.hook.priority, wanted.hook.type)
 
 
 def same_rules(there: KernelChain | None, wanted: Chain) -> bool:

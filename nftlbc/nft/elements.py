@@ -11,22 +11,33 @@ from typing import Any, Final
 
 from nftlbc.nft import words
 from nftlbc.nft.words import ADDRESS_CHARACTERS, Unwritable, plain
-from nftlbc.table.model import Destination, Elements, Map
+from nftlbc.table.model import Destination, ElementData, ElementKey, Elements, Map, Note
 
 Column = Callable[[Sequence[Any]], list[str]]
 
 
 def element_lines(each: Map, elements: Elements) -> list[str]:
-    """Each element of a map or set: ``KEY : DATA``, ``KEY comment "NAME" : DATA`` or ``KEY``."""
+    """Each element of a map or set: ``KEY : DATA``, ``KEY comment "NAME" : DATA``,
+    ``KEY comment "NOTE"`` or ``KEY``."""
     keys = key_texts(each, list(elements))
+    if each.leased:
+        return [f"{text}{_lease(each, key)}" for text, key in zip(keys, elements, strict=True)]
     if each.data is None:
-        return keys
+        return [_noted(key, data) for key, data in zip(keys, elements.values(), strict=True)]
     data: list[Any] = list(elements.values())
     if data and isinstance(data[0], Destination):
         written = _destinations(each, data)
     else:
         written = _DATA[each.data](data)
     return [f"{key} {text}" for key, text in zip(keys, written, strict=True)]
+
+
+def _lease(each: Map, key: ElementKey) -> str:
+    return f" timeout {words.time(each.leased[key])}" if key in each.leased else ""
+
+
+def _noted(key: str, data: ElementData) -> str:
+    return f'{key} comment "{words.note(data.text)}"' if isinstance(data, Note) else key
 
 
 def key_texts(each: Map, keys: Sequence[Any]) -> list[str]:

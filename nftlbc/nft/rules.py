@@ -26,8 +26,12 @@ from nftlbc.table.model import (
     Key,
     Lookup,
     Masquerade,
+    MatchArrived,
+    MatchDirection,
     MatchMark,
+    MatchMarkIn,
     MatchNew,
+    MatchNoReset,
     MatchProtocol,
     MatchSet,
     MatchTranslated,
@@ -120,6 +124,10 @@ def _match_mark(statement: MatchMark) -> str:
     return f"ct mark and {words.mark(statement.mask)} == {words.mark(statement.value)}"
 
 
+def _match_mark_in(statement: MatchMarkIn) -> str:
+    return f"ct mark and {words.mark(statement.mask)} @{words.name(statement.set)}"
+
+
 def _match_protocol(statement: MatchProtocol) -> str:
     protocols = ", ".join(map(words.name, statement.protocols))
     # An anonymous set costs every later look-up of a set by its name.
@@ -171,6 +179,10 @@ _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     AddToMark: _add_to_mark,
     MatchMark: _match_mark,
     MatchNew: lambda _: "ct state new",
+    MatchDirection: lambda statement: f"ct direction {words.name(statement.direction)}",
+    MatchArrived: lambda _: 'iifname != "lo"',
+    MatchNoReset: lambda _: "tcp flags & rst == 0x0",
+    MatchMarkIn: _match_mark_in,
     MatchTranslated: lambda _: "ct status dnat",
     MatchProtocol: _match_protocol,
     MatchSet: _match_set,

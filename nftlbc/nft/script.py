@@ -93,8 +93,8 @@ def chain_head(chain: Chain) -> list[str]:
     if chain.comment:
         lines.append(f'        comment "{words.name(chain.comment)}";')
     if chain.hook:
-        hook = words.name(chain.hook.name)
-        lines.append(f"        type nat hook {hook} priority {chain.hook.priority:d};")
+        hook, kind = words.name(chain.hook.name), words.name(chain.hook.type)
+        lines.append(f"        type {kind} hook {hook} priority {chain.hook.priority:d};")
     return lines
 
 

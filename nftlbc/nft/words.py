@@ -12,6 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 NAME_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./"
+LONGEST_NOTE: Final = 128
+"""The kernel's comments are not longer."""
 ADDRESS_CHARACTERS: Final = b"0123456789abcdef:."
 
 
@@ -32,6 +34,15 @@ def plain(texts: Iterable[str], characters: bytes = NAME_CHARACTERS) -> None:
 def name(text: str) -> str:
     """The name itself, once it is known to be one."""
     plain((text,))
+    return text
+
+
+def note(text: str) -> str:
+    """A comment of several words; raises Unwritable where it is none."""
+    if not 0 < len(text) <= LONGEST_NOTE or text.encode("ascii", "replace").translate(
+        None, NAME_CHARACTERS + b" =;,:*"
+    ):
+        raise Unwritable(f"{text!r} is no note")
     return text
 
 

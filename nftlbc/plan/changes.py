@@ -16,9 +16,9 @@ class Change(NamedTuple):
 
     kind: str
     """``farm-added``, ``farm-removed``, ``listener-added``, ``listener-removed``,
-    ``listener-port``, ``backend-added``, ``backend-removed``, ``backend-renamed``,
-    ``backend-down``, ``backend-up``, ``share``, ``slots``, ``source``, ``persist``; ``program``
-    for rules and maps; ``drift`` for what was not nftlbc's doing."""
+    ``listener-port``, ``settings``, ``backend-added``, ``backend-removed``, ``backend-renamed``,
+    ``backend-down``, ``backend-up``, ``share``, ``weight``, ``slots``, ``source``, ``persist``;
+    ``program`` for rules and maps; ``drift`` for what was not nftlbc's doing."""
     farm: str
     """Empty: the table is meant."""
     subject: str
@@ -39,6 +39,7 @@ def between(old: Mapping[str, Farm], new: Mapping[str, Farm], live: Live) -> lis
             found.append(Change("farm-added", name, "", text))
         elif old[name] != new[name]:
             found += _listeners(name, old[name], new[name])
+            found += _settings(name, old[name], new[name])
             for family in FAMILIES:
                 pools = old[name].pools[family], new[name].pools[family]
                 found += _servers(name, *pools, live)
@@ -72,8 +73,38 @@ def _listeners(name: str, old: Farm, new: Farm) -> Iterator[Change]:
             yield Change("listener-port", name, listener, text)
 
 
+def _settings(name: str, old: Farm, new: Farm) -> Iterator[Change]:
+    """Statements that changed, but for those that are told by what comes of them."""
+    before, after = _by_keyword(old.settings), _by_keyword(new.settings)
+    for keyword in sorted({*before, *after}):
+        if before.get(keyword) != after.get(keyword) and keyword not in ("persist", "forward"):
+            was, is_ = (
+                each.get(keyword) or _DEFAULTS.get(keyword, "none") for each in (before, after)
+            )
+            yield Change("settings", name, keyword, f"{keyword}: {was} -> {is_}")
+
+
+_DEFAULTS = {
+    "balance": "round-robin",
+    "quorum": "1",
+    "hairpin": "no",
+    "on-down": "keep",
+    "when-all-down": "refuse",
+    "slow-start": "none",
+    "count": "connections only",
+}
+
+
+def _by_keyword(settings: str) -> dict[str, str]:
+    """The statements without their keywords; the value of one that is only a keyword is yes."""
+    found = {}
+    for statement in settings.split("; ") if settings else ():
+        keyword, _, value = statement.partition(" ")
+        found[keyword] = value or "yes"
+    return found
+
+
 def _servers(name: str, old: Pool, new: Pool, live: Live) -> Iterator[Change]:
-    scale = _scale(old, new)
     for mark, server in old.servers.items():
         if mark not in new.servers:
             text = f"backend {server.name} ({server}) removed{_leaves(old, mark, live)}"
@@ -93,31 +124,21 @@ def _servers(name: str, old: Pool, new: Pool, live: Live) -> Iterator[Change]:
                 text = f"backend {server.name} down -> up{_gets(new, server)}"
             yield Change("backend-down" if server.down else "backend-up", name, server.name, text)
         elif _share(old, before) != _share(new, server):
-            yield _share_change(name, old, before, new, server, scale)
+            yield _share_change(name, old, before, new, server)
+        elif before.weight is not None and before.weight != server.weight:
+            text = f"backend {server.name}: weight {before.weight} -> {server.weight}"
+            yield Change("weight", name, server.name, f"{text}; no share changes now")
 
 
-def _share_change(
-    name: str, old: Pool, before: Server, new: Pool, server: Server, scale: int | None
-) -> Change:
+def _share_change(name: str, old: Pool, before: Server, new: Pool, server: Server) -> Change:
     shares = f"share {_share_text(old, before)} -> {_share_text(new, server)}"
     text = f"backend {server.name}: {shares}"
-    if scale and before.slots and server.slots and before.slots * scale != server.weight:
-        weights = f"weight {before.slots * scale} -> {server.weight}"
+    if before.weight is not None and before.weight != server.weight:
+        weights = f"weight {before.weight} -> {server.weight}"
         text = f"backend {server.name}: {weights}; its {shares}"
     if server.slots == 0:
         text += "; it takes no new clients"
     return Change("share", name, server.name, text)
-
-
-def _scale(old: Pool, new: Pool) -> int | None:
-    """How many of the file's weight one slot of the old table stood for: what most backends
-    agree on that are still as they were. None where none of them tells."""
-    votes: dict[int, int] = {}
-    for mark, server in old.servers.items():
-        weight = new.servers[mark].weight if mark in new.servers else None
-        if weight and server.slots and weight % server.slots == 0:
-            votes[weight // server.slots] = votes.get(weight // server.slots, 0) + 1
-    return min(votes, key=lambda scale: (-votes[scale], scale), default=None)
 
 
 def _leaves(pool: Pool, mark: int, live: Live) -> str:

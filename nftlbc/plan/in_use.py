@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]{8}\Z")
 def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
     """The elements of all maps that are not dynamic must have been read."""
     marks, pools = _marks(kernel)
-    return InUse(marks, _farms(kernel), _starts(kernel, farms, pools))
+    return InUse(marks, farm_numbers(kernel), _starts(kernel, farms, pools), ending(kernel))
 
 
 def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Destination]]:
@@ -28,6 +28,22 @@ def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Des
             for mark, data in each.elements.items():
                 if isinstance(mark, int) and isinstance(data, Destination):
                     yield name, mark, data
+
+
+def ending(kernel: KernelTable) -> frozenset[int]:
+    """The marks of removed backends whose connections are being ended."""
+    return frozenset(
+        mark
+        for name, each in kernel.maps.items()
+        if name.startswith("cut_") and each.contents is not None
+        for mark in each.leases
+        if isinstance(mark, int)
+    )
+
+
+def marks(kernel: KernelTable) -> dict[str, int]:
+    """The numbers of backends by what they are hashed from (``known_as``)."""
+    return _marks(kernel)[0]
 
 
 def _marks(kernel: KernelTable) -> tuple[dict[str, int], dict[int, tuple[str, Family]]]:
@@ -46,7 +62,8 @@ def _marks(kernel: KernelTable) -> tuple[dict[str, int], dict[int, tuple[str, Fa
     return found, pools
 
 
-def _farms(kernel: KernelTable) -> dict[str, int]:
+def farm_numbers(kernel: KernelTable) -> dict[str, int]:
+    """The numbers of farms, by name."""
     found: dict[str, int] = {}
     taken: set[int] = set()
     for name, chain in kernel.chains.items():

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from nftlbc.farms import Farm
 from nftlbc.nft import kernel as changing
 from nftlbc.nft import netlink, script, sticky
-from nftlbc.nft.difference import Difference, difference
+from nftlbc.nft.difference import Difference, MapChange, difference
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.nft.program import NftError
 from nftlbc.nft.transaction import Transaction, transaction
 from nftlbc.plan.in_use import in_use
+from nftlbc.plan.recall import Recalled, recall
+from nftlbc.plan.remembering import overlay
 from nftlbc.table.build import build
-from nftlbc.table.model import Table
+from nftlbc.table.model import OURS, Table
+from nftlbc.table.numbers import InUse
 
 _TRIES = 3
+NO_TABLE = "there is no table inet nftlbc in this network namespace"
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,54 @@ class Plan:
     transaction: Transaction
 
     @property
+    def cut(self) -> set[int]:
+        """The marks whose open connections it ends."""
+        return {key for each in self._changes("cut") for key in each.come if isinstance(key, int)}
+
+    @property
+    def left(self) -> set[int]:
+        """The marks that it leaves without a backend that lives."""
+        gone, come = set[int](), set[int]()
+        for each in (*self._changes("backends"), *self._changes("addresses")):
+            gone.update(key for key in each.gone if isinstance(key, int) and key & OURS)
+            come.update(key for key in each.come if isinstance(key, int))
+        for there in self.difference.stale_maps if self.difference else ():
+            if there.name.startswith(("backends", "addresses")) and there.contents:
+                gone.update(key for key in there.elements if isinstance(key, int) and key & OURS)
+        return gone - come
+
+    def _changes(self, kind: str) -> list[MapChange]:
+        changes = self.difference.maps if self.difference else ()
+        return [each for each in changes if each.map.name.startswith(kind)]
+
+    @property
     def empty(self) -> bool:
         return not self.transaction.change and not self.transaction.clearing
 
 
-def plan(farms: Sequence[Farm]) -> Plan:
-    """What ``apply`` would do. Raises NftError where the kernel's table can't be read."""
-    kernel = netlink.read(elements=lambda each: "dynamic" not in each.flags)
+def read() -> KernelTable | None:
+    """The kernel's table, but for what packets put there. Raises NftError where that can't be."""
+    return netlink.read(elements=lambda each: "dynamic" not in each.flags)
+
+
+def plan(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
+    """What ``apply`` would do. Raises NftError where the kernel's table can't be read.
+
+    ending: marks of connections; those of removed backends are ended.
+    """
+    kernel = read()
+    if kernel is not None:
+        farms = overlay(kernel, farms, int(time.time()))
+    return _plan(kernel, farms, ending)
+
+
+def _plan(kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int]) -> Plan:
+    numbers = InUse() if kernel is None else in_use(kernel, farms)
+    if ending:
+        numbers = replace(numbers, ending={*numbers.ending, *ending})
+    wanted = build(farms, numbers)
     if kernel is None:
-        wanted = build(farms)
         return Plan(tuple(farms), None, wanted, None, Transaction(script.write(wanted), ""))
-    wanted = build(farms, in_use(kernel, farms))
     found = difference(kernel, wanted)
     if found.chains or found.odd_maps:
         found = replace(found, sticky=_carried(kernel, wanted))
@@ -60,15 +102,34 @@ def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
     return sticky.carried(moves, entries)
 
 
-def apply(farms: Sequence[Farm]) -> Plan:
+def apply(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
     """Makes the kernel's table what the farms want, and returns what was done.
 
     Where the table changed between reading and sending (another program's hand, an entry that
     ended), it is read again. Raises NftError where the change is refused all the same.
     """
+    return _send(lambda: plan(farms, ending))
+
+
+def change(edit: Callable[[Recalled], Sequence[Farm]]) -> Plan:
+    """Changes the running table without a file: the farms that it knows are edited.
+
+    Raises NftError as ``apply``, and where there is no table; and what ``edit`` raises.
+    """
+
+    def edited() -> Plan:
+        kernel = read()
+        if kernel is None:
+            raise NftError(NO_TABLE, "load one: nftlbc apply FILE")
+        return _plan(kernel, edit(recall(kernel)), ())
+
+    return _send(edited)
+
+
+def _send(make: Callable[[], Plan]) -> Plan:
     refused: tuple[Transaction, NftError] | None = None
     for _ in range(_TRIES):
-        found = plan(farms)
+        found = make()
         if refused is not None and refused[0] == found.transaction:
             break
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from nftlbc.nft.difference import Difference
+from nftlbc.nft.difference import Difference, MapChange
 from nftlbc.plan import changes, drift, live, view
 from nftlbc.plan.changes import Change
 from nftlbc.plan.live import Live
@@ -14,6 +14,8 @@ from nftlbc.plan.planning import Plan
 
 _MOST = 4
 """Chains that are named; more are counted."""
+_NOTES = ("farms_", "states_")
+"""What the table keeps for its own sake."""
 _AT_STAKE = ("farm-removed", "backend-removed", "backend-down", "persist")
 
 
@@ -51,7 +53,13 @@ def _program(difference: Difference, known: set[str]) -> Iterator[Change]:
     if shared:
         names = ", ".join(shared) if len(shared) <= _MOST else f"{len(shared)} shared chains"
         yield Change("program", "", "", f"written anew: {names}")
-    made = [each.name for each in difference.new_maps]
+    for change in difference.maps:
+        if change.map.name.startswith("farms_"):
+            for farm in _noted(change):
+                if farm and farm not in known and not _rules_of(difference, farm):
+                    text = "the order or the states of its backends; no share changes now"
+                    yield Change("settings", farm, "", text)
+    made = [each.name for each in difference.new_maps if not each.name.startswith(_NOTES)]
     if made:
         names = ", ".join(made) if len(made) <= _MOST else f"{len(made)} maps"
         yield Change("program", "", "", f"made: {names}")
@@ -63,11 +71,24 @@ def _program(difference: Difference, known: set[str]) -> Iterator[Change]:
         lost = f", {carried.lost} end (no room, or out of time)" if carried.lost else ""
         text = f"{len(carried.come)} sticky clients go over into {carried.map.name}{lost}"
         yield Change("program", "", carried.map.name, text)
-    unused = [each.name for each in difference.stale_maps]
+    unused = [each.name for each in difference.stale_maps if not each.name.startswith(_NOTES)]
     unused += [each.name for each in difference.stale_chains]
     if unused:
         names = ", ".join(unused) if len(unused) <= _MOST else f"{len(unused)} maps and chains"
         yield Change("program", "", "", f"without use, taken away: {names}")
+
+
+def _noted(change: MapChange) -> list[str]:
+    """The farms whose records change."""
+    names = {}
+    for name, section in change.map.sections.items():
+        names.update(dict.fromkeys((key[0] for key in section if isinstance(key, tuple)), name))
+    numbers = [key[0] for key in (*change.come, *change.gone) if isinstance(key, tuple)]
+    return sorted({names[number] for number in numbers if number in names})
+
+
+def _rules_of(difference: Difference, farm: str) -> bool:
+    return any(each.name[:-2] == f"farm-{farm}" for each in difference.chains)
 
 
 def lines(plan: Plan, found: Sequence[Change]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from nftlbc import farms as model
 from nftlbc.farms import Family, family_of
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.nft.sticky import announced, looked_up
+from nftlbc.plan.recall import records_of
+from nftlbc.table import recorded
 from nftlbc.table.model import OURS, Destination, ElementData, ElementKey, Table
 
 _CHAIN = re.compile(r"(?:goto )?farm-(?P<farm>.+)-(?P<family>[46])\Z")
@@ -28,7 +30,7 @@ class Server:
     slots: int = 0
     """Of its pool; 0: it takes no new clients."""
     weight: int | None = None
-    """What the farms file says; the kernel's table does not know it."""
+    """What the farms file says; None where the table was not told."""
 
     def __str__(self) -> str:
         if self.port is None:
@@ -54,6 +56,8 @@ class Pool:
 
 @dataclass
 class Farm:
+    settings: str = ""
+    """Its statements in the language that are not the default, but ``backends``."""
     listeners: dict[str, int | None] = field(default_factory=dict)
     """As text; with the backend port of its own."""
     pools: dict[Family, Pool] = field(default_factory=lambda: {4: Pool(), 6: Pool()})
@@ -67,6 +71,8 @@ def of_table(table: Table, farms: Sequence[model.Farm]) -> dict[str, Farm]:
     """The wanted table, with the weights of the farms that it was made from."""
     found = _farms((each.name, each.elements) for each in table.maps if not each.dynamic)
     for farm in farms:
+        if farm.name in found:
+            found[farm.name].settings = recorded.split(recorded.record(farm))[1]
         weights = {backend.name: backend.weight for backend in farm.backends}
         for pool in found[farm.name].pools.values() if farm.name in found else ():
             for server in pool.servers.values():
@@ -89,7 +95,18 @@ def of_kernel(table: KernelTable) -> dict[str, Farm]:
         if label and label in table.chains and name.startswith("farm-"):
             rules = table.chains[label].rules
             _know(found, name, next((rule.sticky[0] for rule in rules if rule.sticky), None))
+    for name, record in records_of(table).items():
+        if name in found:
+            _recorded(found[name], record)
     return found
+
+
+def _recorded(farm: Farm, record: str) -> None:
+    backends, farm.settings = recorded.split(record)
+    servers = [server for pool in farm.pools.values() for server in pool.servers.values()]
+    servers.sort(key=lambda each: recorded.place(each.address, each.port))
+    for server, configured in recorded.configured(backends, servers):
+        server.weight = configured.weight
 
 
 def _know(found: dict[str, Farm], chain: str, sticky: str | None) -> None:

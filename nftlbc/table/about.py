@@ -50,8 +50,8 @@ def _counted(order: tuple[int, ...]) -> dict[int, str]:
 
 
 def _why_none(pool: Pool, backend: Backend) -> str:
-    if backend.state != "up":
-        return backend.state
+    if backend.standing != "up":
+        return backend.standing
     if backend.backup and not pool.degraded:
         return "backup"
     return "weight 0" if backend.weight == 0 else "0%"

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from nftlbc import states
 from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
-from nftlbc.table import about, ways
+from nftlbc.states import NOTHING, Remembered
+from nftlbc.table import about, filters, recorded, ways
 from nftlbc.table.about import seconds
 from nftlbc.table.model import (
     BACKEND_BITS,
@@ -33,6 +35,7 @@ from nftlbc.table.model import (
     MatchMark,
     MatchNew,
     MatchTranslated,
+    Note,
     Rule,
     SetMark,
     SetPriority,
@@ -76,11 +79,14 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
         marks = [numbers.mark(pool.farm.name, backend) for backend in pool.backends]
         number = farm_numbers[pool.farm.name]
         elements.add(pool, marks, number)
+        elements.note(pool, marks)
         if order:
             start = starts[pool.farm.name, pool.family]
             # A farm of two families has two ranges.
             section = elements.slots.setdefault(pool.farm.name, {})
             section.update((start + slot, marks[owner]) for slot, owner in enumerate(order))
+    for farm in farms:
+        elements.record(farm, farm_numbers[farm.name])
     names = elements.names()
     program = _Program(names)
     for pool, order in zip(pools, orders, strict=True):
@@ -90,8 +96,16 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
     shared = [ways.tracking(), ways.refuse()]
     if sizes:
         shared.append(ways.pick(names[4]))
-    chains = [*shared, *program.shared.values(), *program.farms, *_base_chains(elements, program)]
-    return Table((*elements.maps(), *program.sticky.values()), tuple(chains))
+    ending = set(in_use.ending) - numbers.given
+    watched = filters.chains(elements.traffic, elements.cut, ending)
+    chains = [
+        *shared,
+        *program.shared.values(),
+        *program.farms,
+        *_base_chains(elements, program),
+        *watched.chains,
+    ]
+    return Table((*elements.maps(), *watched.maps, *program.sticky.values()), tuple(chains))
 
 
 @dataclass
@@ -107,6 +121,10 @@ class _Elements:
     ports: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
     snat: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
     hairpins: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
+    records: Sections = field(default_factory=dict)
+    states: Sections = field(default_factory=dict)
+    cut: Sections = field(default_factory=dict)
+    traffic: Sections = field(default_factory=dict)
 
     def add(self, pool: Pool, marks: Sequence[int], number: int) -> None:
         """The rows of one pool but its slots."""
@@ -134,6 +152,32 @@ class _Elements:
         elif farm.hairpin and farm.forward.kind == "dnat":
             sources = dict.fromkeys(backend.address for backend in pool.backends)
             self.hairpins[family][section] = {(number, source): None for source in sources}
+
+    def note(self, pool: Pool, marks: Sequence[int]) -> None:
+        """What no rule looks up, or only for packets that come later."""
+        farm = pool.farm
+        known = [
+            (mark, each.remembered)
+            for mark, each in zip(marks, pool.backends, strict=True)
+            if each.remembered is not NOTHING
+        ]
+        notes: dict[ElementKey, ElementData] = {
+            mark: Note(text) for mark, record in known if (text := states.text(record))
+        }
+        if notes:
+            self.states.setdefault(farm.name, {}).update(notes)
+        cut = [mark for mark, record in known if ended(farm, record)]
+        if cut:
+            self.cut.setdefault(farm.name, {}).update(dict.fromkeys(cut))
+        if farm.count_traffic:
+            self.traffic.setdefault(farm.name, {}).update(dict.fromkeys(marks))
+
+    def record(self, farm: Farm, number: int) -> None:
+        text = recorded.record(farm)
+        if text:
+            self.records[farm.name] = {
+                (number, at): Note(piece) for at, piece in enumerate(recorded.pieces(text))
+            }
 
     def _add_listeners(self, pool: Pool, section: str) -> None:
         family = pool.family
@@ -191,7 +235,9 @@ class _Elements:
                 _sized(f"snat{family}", "type mark", address, self.snat[family]),
                 _sized(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
             ]
-        return [each for each in found if each.sections]
+        records = _sized("farms", "typeof meta priority . ct mark", None, self.records)
+        states = _sized("states", "type mark", None, self.states)
+        return [*(each for each in found if each.sections), records, states]
 
 
 def _room(sections: Sections) -> int:
@@ -201,6 +247,13 @@ def _room(sections: Sections) -> int:
 def _sized(name: str, key: str, data: str | None, sections: Sections, counter: bool = False) -> Map:
     size = _room(sections)
     return Map(f"{name}_{size}", key, data, size, counter=counter, sections=sections)
+
+
+def ended(farm: Farm, record: Remembered) -> bool:
+    """Whether the open connections of a backend that stands so are ended."""
+    check = record.check
+    failed = check is not None and check.state == "down"
+    return record.cut or (failed and farm.on_down == "reset")
 
 
 def _interval(name: str, key: str, data: str | None, sections: Sections) -> Map:

@@ -131,6 +131,31 @@ class MatchTranslated:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchDirection:
+    """Goes on for packets from who began the connection (``original``), or back to it."""
+
+    direction: Literal["original", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchArrived:
+    """Goes on for what did not come from this machine itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchNoReset:
+    """Goes on for TCP packets that are no reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchMarkIn:
+    """Goes on where the mark, masked, is an element of the set."""
+
+    set: str
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
 class MatchProtocol:
     """Goes on for these transport protocols."""
 
@@ -224,6 +249,10 @@ Statement = (
     | MatchMark
     | MatchNew
     | MatchTranslated
+    | MatchDirection
+    | MatchArrived
+    | MatchNoReset
+    | MatchMarkIn
     | MatchProtocol
     | MatchSet
     | Jump
@@ -248,10 +277,16 @@ class Destination(NamedTuple):
     name: str
 
 
+class Note(NamedTuple):
+    """What the kernel keeps beside an element of a set."""
+
+    text: str
+
+
 KeyPart = str | int | tuple[int, int]
 ElementKey = KeyPart | tuple[KeyPart, ...]
-ElementData = int | str | Destination | None
-"""A mark or port, a chain or an address, a destination; None in a set."""
+ElementData = int | str | Destination | Note | None
+"""A mark or port, a chain or an address, a destination; in a set a note or None."""
 Elements = Mapping[ElementKey, ElementData]
 
 
@@ -268,6 +303,8 @@ class Map:
     counter: bool = False
     sections: Mapping[str, Elements] = field(default_factory=dict)
     """The elements, farm by farm; a dynamic map has none here."""
+    leased: Mapping[ElementKey, Milliseconds] = field(default_factory=dict)
+    """How long these elements stay, from when they are added."""
     timeout: Milliseconds | None = None
     """Of elements that are added without one: nft 1.0.2 drops the one of an ``update``."""
 
@@ -290,10 +327,11 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Where the kernel calls a base chain; all of ours are of type nat."""
+    """Where the kernel calls a base chain. Those of type nat see a connection's first packet."""
 
-    name: Literal["prerouting", "output", "postrouting"]
+    name: Literal["prerouting", "input", "forward", "output", "postrouting"]
     priority: int
+    type: Literal["nat", "filter"] = "nat"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ hashes meet (100 000 backends in 2^30 with near certainty): the later one takes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -40,6 +40,8 @@ class InUse:
     """Of farms, by their names."""
     starts: Mapping[tuple[str, Family], int] = field(default_factory=dict)
     """The first slots of pools."""
+    ending: Collection[int] = ()
+    """Marks of which some were removed backends', whose connections are to be ended."""
 
 
 class Numbers:
@@ -51,6 +53,8 @@ class Numbers:
         self._in_use = in_use
         self._farms: set[int] = {0, *in_use.farms.values()}
         self._marks: set[int] = set(in_use.marks.values())
+        self.given: set[int] = set()
+        """The marks of all backends so far."""
 
     def farm(self, name: str) -> int:
         """1 to 2^31 - 1, for ``meta priority``."""
@@ -62,10 +66,11 @@ class Numbers:
     def mark(self, farm: str, backend: Backend) -> int:
         """The connection mark of a backend: bit 31, and 30 bits from farm, address and port."""
         text = known_as(farm, backend.address, backend.port)
-        known = self._in_use.marks.get(text)
-        if known is not None:
-            return known
-        return self._free(text, _BACKEND_BITS, OURS, self._marks)
+        number = self._in_use.marks.get(text)
+        if number is None:
+            number = self._free(text, _BACKEND_BITS, OURS, self._marks)
+        self.given.add(number)
+        return number
 
     @staticmethod
     def _free(text: str, bits: int, always: int, taken: set[int]) -> int:

@@ -25,20 +25,16 @@ class Pool:
 
 
 def pool_of(farm: Farm, family: Family) -> Pool:
-    """The pool of one family, by what the farm's backends say of themselves.
+    """The pool of one family, by what is known of the farm's backends.
 
     Below the quorum the backups join the living ones; at it they take nobody new.
     """
     backends = farm.pool(family)
-    takers = tuple(
-        n
-        for n, each in enumerate(backends)
-        if each.state == "up" and each.weight and not each.backup
-    )
+    takers = tuple(n for n, each in enumerate(backends) if each.takes_new and not each.backup)
     degraded = len(takers) < farm.quorum
     if degraded:
         takers = tuple(n for n, each in enumerate(backends) if each.takes_new)
-    live = tuple(each for each in backends if each.state != "down")
+    live = tuple(each for each in backends if each.live)
     return Pool(farm, family, backends, takers, degraded, live)
 
 

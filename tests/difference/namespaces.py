@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nftlbc.nft import kernel, netlink, script
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import planning
 from nftlbc.plan.planning import Plan
-from nftlbc.table.model import Table
+from nftlbc.table.model import ElementData, ElementKey, Note, Table
 
 NFTS = os.environ.get("NFTLBC_NFTS", "nft").split(":")
 INSIDE = "NFTLBC_TEST_INSIDE"
@@ -108,18 +109,26 @@ def read() -> KernelTable:
 
 
 def content(table: KernelTable) -> dict[str, Any]:
-    """All of a table but handles, counters and what packets put into dynamic maps."""
+    """All of a table but handles, counters, times and what packets put into dynamic maps."""
     found: dict[str, Any] = {"dormant": table.dormant, "comment": table.comment}
     for name, each in table.maps.items():
         dynamic = "dynamic" in each.flags
         # The kernel gives one without a size its own when a rule first writes there.
         size = each.size or (65_535 if dynamic else None)
         kind = (each.key, each.data, size, sorted(each.flags), each.counter, each.timeout)
-        found[f"map {name}"] = (kind, {} if dynamic else dict(each.elements))
+        found[f"map {name}"] = (kind, {} if dynamic else _without_times(each.elements))
     for name, chain in table.chains.items():
         rules = [(rule.digest, rule.comment) for rule in chain.rules]
         found[f"chain {name}"] = (chain.hook, chain.comment, rules)
     return found
+
+
+def _without_times(elements: Mapping[ElementKey, ElementData]) -> dict[ElementKey, ElementData]:
+    """Since when the file says what it says is the one thing that depends on the clock."""
+    return {
+        key: Note(re.sub(r"file=\d+", "file=TIME", data.text)) if isinstance(data, Note) else data
+        for key, data in elements.items()
+    }
 
 
 def differences(have: dict[str, Any], want: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from farms_walk import _EDITS, Walk
@@ -10,6 +11,7 @@ from namespaces import NFTS, Elsewhere, applied, in_namespace
 
 from nftlbc.plan import planning, telling
 from nftlbc.table.build import build
+from nftlbc.table.model import Table
 
 
 @in_namespace
@@ -35,5 +37,15 @@ def _walk(seed: int, steps: int, nft: str) -> None:
         plan = planning.plan(walk.farms)
         if not plan.empty:
             assert telling.told(plan)
-        assert applied(walk.farms, elsewhere, nft).wanted == build(walk.farms)
+        found = applied(walk.farms, elsewhere, nft).wanted
+        assert _without_notes(found) == _without_notes(build(walk.farms))
     assert len(done) > len(_EDITS) // 2
+
+
+def _without_notes(table: Table) -> Table:
+    """All but since when the file says what it says, which a fresh load can't know."""
+    maps = tuple(
+        replace(each, sections={}) if each.name.startswith("states_") else each
+        for each in table.maps
+    )
+    return replace(table, maps=maps)

@@ -161,7 +161,7 @@ farm web {
     ),
     "another scheduler": (
         WEB.replace("port 80\n", "port 80\n    balance random\n", 1),
-        ["farm web: its rules for IPv4 are written anew; a round robin starts anew"],
+        ["farm web: balance: round-robin -> random"],
     ),
     "persistence": (
         WEB.replace("port 80\n", "port 80\n    persist source-ip for 90s\n", 1),

@@ -14,7 +14,7 @@ from netlink_namespace import NFTS, in_namespace, kernel_table, load, table_of
 
 from nftlbc.nft import netlink
 from nftlbc.nft.script import write
-from nftlbc.table.model import Destination, Table
+from nftlbc.table.model import Destination, Note, Table
 
 FARMS = """
 define www = { 203.0.113.10, 2001:db8::10 }
@@ -176,7 +176,7 @@ def listed(objects: list[dict[str, Any]], its: netlink.KernelMap) -> Listed:
 def as_listed(its: netlink.KernelMap) -> Listed:
     return {
         key: (
-            data,
+            None if isinstance(data, Note) else data,
             its.comments.get(key),
             its.counters.get(key),
             its.leases[key].timeout // 1000 if key in its.leases else None,
@@ -255,7 +255,7 @@ def test_nfts_listing_says_the_same(nft: str, tmp_path: Path) -> None:
     assert 0 < lease.left <= 1_800_000
     assert found.maps["live6"].leases[0x10002, "::1"].timeout == 60_000
     assert (0x10003, "10.5.5.5") not in found.maps["live4"].leases
-    assert found.maps["states"].elements == {0x80000001: None, 0x80000002: None}
+    assert found.maps["states"].elements == {0x80000001: Note("hand down 1"), 0x80000002: None}
     assert found.maps["states"].comments == {0x80000001: "hand down 1"}
     assert found.maps[names["backends4"]].elements[0xFFFFFFFF] == Destination("0.0.0.0", 0, LONG)
     assert found.maps[names["addresses6"]].elements[0x80000001] == Destination(

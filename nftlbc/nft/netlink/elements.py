@@ -13,7 +13,7 @@ from nftlbc.farms import Milliseconds
 from nftlbc.nft.netlink.datatypes import DataType, column, columns
 from nftlbc.nft.netlink.layout import Layout, groups
 from nftlbc.nft.netlink.messages import ATTRIBUTE, Malformed, text
-from nftlbc.table.model import Destination, ElementData, ElementKey
+from nftlbc.table.model import Destination, ElementData, ElementKey, Note
 
 _LENGTH: Final = Struct("=H")
 _NUMBERS: Final = {4: "!I", 8: "!Q"}
@@ -40,7 +40,8 @@ class Contents:
     """The elements of a map or set, and what the kernel keeps beside them, by the same keys."""
 
     elements: dict[ElementKey, ElementData] = field(default_factory=dict)
-    """As in ``model.Map.elements``. Addresses with a comment are a Destination of that name;
+    """As in ``model.Map.elements``. Addresses with a comment are a Destination of that name, in a
+    set a comment is a Note;
     a verdict that is not a goto is its text, ``jump CHAIN`` or ``drop``."""
     comments: dict[ElementKey, str] = field(default_factory=dict)
     counters: dict[ElementKey, Counted] = field(default_factory=dict)
@@ -124,7 +125,7 @@ def _add(contents: Contents, shape: Shape, rows: bytes, length: int, layout: Lay
     elif "data" in where and shape.data:
         data = _data(shape.data, columns(shape.data, rows, where["data"], length), comments)
     else:
-        data = [None] * number
+        data = [None] * number if comments is None else map(Note, comments)
     contents.elements.update(zip(keys, data, strict=True))
     if comments is not None:
         contents.comments.update(zip(keys, comments, strict=True))
