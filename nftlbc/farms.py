@@ -221,6 +221,13 @@ class Farm:
         return self.origin.place(part) if self.origin else None
 
     @property
+    def moving(self) -> bool:
+        """Its weights move while it runs: it has a fixed number of slots, whoever is up."""
+        return self.balance.scheduler in DYNAMIC_SCHEDULERS or (
+            self.slow_start > 0 and self.balance.scheduler != "consistent"
+        )
+
+    @property
     def families(self) -> tuple[Family, ...]:
         """The families it listens in: each is a pool of its own."""
         listening = {listener.family for listener in self.listeners}

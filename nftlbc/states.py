@@ -14,7 +14,7 @@ from typing import Final, Literal
 Seconds = int
 """Since 1970, as the system's clock says."""
 HandState = Literal["drain", "let-go", "disable"]
-CheckState = Literal["up", "down"]
+CheckState = Literal["up", "drain", "down"]
 Standing = Literal["up", "drain", "down"]
 
 LONGEST: Final = 128
@@ -41,9 +41,11 @@ class ByCheck:
     """What the checks say."""
 
     state: CheckState
+    """``drain``: an agent on it says so."""
     since: Seconds
     row: int = 0
-    """Results in a row that say otherwise: successes of one that is down, failures of one up."""
+    """Results in a row that say otherwise: successes of one that is down, failures of one up
+    that were not believed."""
     flaps: int = 0
     """Changes that followed soon upon each other."""
     why: str = ""
@@ -148,7 +150,7 @@ def _hand(found: Remembered, parts: list[str]) -> Remembered:
 
 def _check(found: Remembered, parts: list[str]) -> Remembered:
     state, since, row, flaps, why = parts[:5]
-    for known in ("up", "down"):
+    for known in ("up", "drain", "down"):
         if state == known:
             why = word(why, _WHY) if why else ""
             check = ByCheck(known, _seconds(since), _count(row), _count(flaps), why)

@@ -17,7 +17,11 @@ _NUMBER = re.compile(r"0x[0-9a-f]{8}\Z")
 def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
     """The elements of all maps that are not dynamic must have been read."""
     marks, pools = _marks(kernel)
-    return InUse(marks, farm_numbers(kernel), _starts(kernel, farms, pools), ending(kernel))
+    slots = _slots(kernel)
+    starts = _starts(slots, farms, pools)
+    return InUse(
+        marks, farm_numbers(kernel), starts, _moving(slots, farms, starts, pools), ending(kernel)
+    )
 
 
 def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Destination]]:
@@ -78,13 +82,41 @@ def farm_numbers(kernel: KernelTable) -> dict[str, int]:
     return found
 
 
-def _starts(
-    kernel: KernelTable, farms: Sequence[Farm], pools: Mapping[int, tuple[str, Family]]
-) -> dict[tuple[str, Family], int]:
+def _slots(kernel: KernelTable) -> dict[ElementKey, object]:
     slots: dict[ElementKey, object] = {}
     for name, each in kernel.maps.items():
         if name.startswith("slots") and each.contents is not None:
             slots.update(each.elements)
+    return slots
+
+
+def _moving(
+    slots: Mapping[ElementKey, object],
+    farms: Sequence[Farm],
+    starts: Mapping[tuple[str, Family], int],
+    pools: Mapping[int, tuple[str, Family]],
+) -> dict[tuple[str, Family], list[int]]:
+    """The slots of pools whose weights were measured, from mark to mark."""
+    found = {}
+    for farm in farms:
+        if farm.moving and any(each.remembered.measured for each in farm.backends):
+            for family in farm.families:
+                pool = farm.name, family
+                marks: list[int] = []
+                at = starts.get(pool)
+                while at is not None and isinstance(mark := slots.get(at + len(marks)), int):
+                    if pools.get(mark) != pool:
+                        break
+                    marks.append(mark)
+                found[pool] = marks
+    return found
+
+
+def _starts(
+    slots: Mapping[ElementKey, object],
+    farms: Sequence[Farm],
+    pools: Mapping[int, tuple[str, Family]],
+) -> dict[tuple[str, Family], int]:
     found: dict[tuple[str, Family], int] = {}
     elsewhere: set[tuple[str, Family]] = set()
     for farm in farms:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nftlbc import states
-from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Backend, Family, Farm
+from nftlbc.farms import FAMILIES, KEYED_SCHEDULERS, Family, Farm
 from nftlbc.states import NOTHING, Remembered
 from nftlbc.table import about, filters, recorded, ways
 from nftlbc.table.about import seconds
@@ -43,7 +43,7 @@ from nftlbc.table.model import (
     Table,
     VerdictMap,
 )
-from nftlbc.table.numbers import InUse, Numbers, farm_hash, place_slots, room_for
+from nftlbc.table.numbers import InUse, Numbers, farm_hash, known_as, place_slots, room_for
 from nftlbc.table.pool import Pool, pool_of, slots_of
 from nftlbc.table.ways import Memory, Names, Way
 
@@ -65,7 +65,7 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
     """
     farms = sorted(farms, key=lambda farm: farm.name)
     pools = [pool_of(farm, family) for farm in farms for family in farm.families]
-    orders = [slots_of(pool) for pool in pools]
+    orders = [slots_of(pool, _present(pool, in_use)) for pool in pools]
     sizes = {
         (pool.farm.name, pool.family): len(order)
         for pool, order in zip(pools, orders, strict=True)
@@ -108,6 +108,19 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
     return Table((*elements.maps(), *watched.maps, *program.sticky.values()), tuple(chains))
 
 
+def _present(pool: Pool, in_use: InUse) -> tuple[int, ...]:
+    """Who has which slot in the running table, by their numbers in the pool."""
+    marks = in_use.slots.get((pool.farm.name, pool.family))
+    if not marks:
+        return ()
+    name = pool.farm.name
+    numbers = {
+        in_use.marks.get(known_as(name, each.address, each.port)): number
+        for number, each in enumerate(pool.backends)
+    }
+    return tuple(numbers.get(mark, -1) for mark in marks)
+
+
 @dataclass
 class _Elements:
     """The rows of all farms, map by map and family by family."""
@@ -133,10 +146,10 @@ class _Elements:
         owning = any(each.to for each in farm.listeners if each.family == family)
         fixed: dict[ElementKey, ElementData] = {}
         asked: dict[ElementKey, ElementData] = {}
-        for mark, backend in zip(marks, pool.backends, strict=True):
+        for n, (mark, backend) in enumerate(zip(marks, pool.backends, strict=True)):
             # One that is down rests beside its place, with what it has counted: no mark that is
             # looked up lacks this bit.
-            key = mark if backend.live else mark & ~OURS
+            key = mark if n in pool.live else mark & ~OURS
             name = f"{section}/{backend.name}"
             if backend.port is not None:
                 fixed[key] = Destination(backend.address, backend.port, name)
@@ -383,7 +396,7 @@ class _Store(NamedTuple):
 
 def _way_of(pool: Pool) -> Way:
     farm, family = pool.farm, pool.family
-    live: tuple[Backend, ...] = pool.live
+    live = [pool.backends[number] for number in pool.live]
     return Way(
         family=family,
         source=(

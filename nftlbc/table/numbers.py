@@ -7,7 +7,7 @@ hashes meet (100 000 backends in 2^30 with near certainty): the later one takes 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -40,6 +40,8 @@ class InUse:
     """Of farms, by their names."""
     starts: Mapping[tuple[str, Family], int] = field(default_factory=dict)
     """The first slots of pools."""
+    slots: Mapping[tuple[str, Family], Sequence[int]] = field(default_factory=dict)
+    """From slot to mark, of pools whose weights were measured."""
     ending: Collection[int] = ()
     """Marks of which some were removed backends', whose connections are to be ended."""
 

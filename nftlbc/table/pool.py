@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from nftlbc.farms import Backend, Balance, Family, Farm
 from nftlbc.schedule.consistent import Member, consistent
+from nftlbc.schedule.dynamic import fixed_count, follow
 from nftlbc.schedule.round_robin import slots as round_robin
 
 
@@ -20,8 +22,8 @@ class Pool:
     degraded: bool
     """Fewer than the quorum take new clients, not counting the backups."""
 
-    live: tuple[Backend, ...]
-    """Whose known clients are delivered to them."""
+    live: frozenset[int]
+    """Whose known clients are delivered to them: numbers of backends."""
 
 
 def pool_of(farm: Farm, family: Family) -> Pool:
@@ -34,16 +36,37 @@ def pool_of(farm: Farm, family: Family) -> Pool:
     degraded = len(takers) < farm.quorum
     if degraded:
         takers = tuple(n for n, each in enumerate(backends) if each.takes_new)
-    live = tuple(each for each in backends if each.live)
+    live = frozenset(n for n, each in enumerate(backends) if each.live)
+    if not live and farm.when_all_down == "keep":
+        takers = _last_up(backends)
+        live = frozenset(takers)
     return Pool(farm, family, backends, takers, degraded, live)
 
 
-def slots_of(pool: Pool) -> tuple[int, ...]:
-    """From slot to the number of its backend; empty where nobody takes new clients."""
+def _last_up(backends: Sequence[Backend]) -> tuple[int, ...]:
+    """Who went down last, of those that only their checks hold down."""
+    since = {
+        n: check.since
+        for n, each in enumerate(backends)
+        if (check := each.remembered.check) is not None
+        and each.weight
+        and replace(each, remembered=replace(each.remembered, check=None)).takes_new
+    }
+    return tuple(n for n, when in since.items() if when == max(since.values()))
+
+
+def slots_of(pool: Pool, present: Sequence[int] = ()) -> tuple[int, ...]:
+    """From slot to the number of its backend; empty where nobody takes new clients.
+
+    present: who has which slot in a running table. Weights that were measured are followed from
+    there; what follows from the file alone does not depend on it.
+    """
     if not pool.takers:
         return ()
     balance: Balance = pool.farm.balance
     takers = pool.takers
+    if pool.farm.moving:
+        return _moving(pool, present)
     if balance.scheduler == "consistent":
         members = _members(pool)
         order = consistent(members, balance.slots)
@@ -53,6 +76,20 @@ def slots_of(pool: Pool) -> tuple[int, ...]:
     if len(takers) == len(pool.backends):
         return order
     return tuple(takers[number] for number in order)
+
+
+def _moving(pool: Pool, present: Sequence[int]) -> tuple[int, ...]:
+    weights = [0.0] * len(pool.backends)
+    measured = False
+    for number in pool.takers:
+        backend = pool.backends[number]
+        known = backend.remembered.measured
+        measured = measured or known is not None
+        # A backup that steps in, or one kept though it is down, has what the file gives it.
+        weights[number] = backend.weight * (known.weight if known else 1.0)
+    configured = tuple(0 if each.backup else each.weight for each in pool.backends)
+    count = fixed_count(configured) or len(pool.takers)
+    return follow(present if measured else (), weights, count)
 
 
 def _members(pool: Pool) -> tuple[Member, ...]:

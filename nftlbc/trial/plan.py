@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,7 @@ from typing import Literal, TypeVar
 from nftlbc.farms import KEYED_SCHEDULERS, Address, Key, Listener
 from nftlbc.sandbox.request import Host, Request
 from nftlbc.schedule.round_robin import slots as round_robin
-from nftlbc.table.pool import Pool
+from nftlbc.table.pool import Pool, slots_of
 
 _T = TypeVar("_T")
 
@@ -110,6 +111,10 @@ def judged_by(pool: Pool) -> Judged:
 
 def weights_of(pool: Pool) -> tuple[int, ...]:
     """Of those that take new clients."""
+    if pool.farm.moving:
+        # A fixed number of slots, shared out anew where somebody is down.
+        slots = Counter(slots_of(pool))
+        return tuple(slots[taker] for taker in pool.takers)
     return tuple(pool.backends[taker].weight for taker in pool.takers)
 
 

@@ -130,8 +130,9 @@ def test_killed_at_any_moment_the_table_is_whole(tmp_path: Path) -> None:
             began = time.monotonic()
             time.sleep(chance.uniform(0, span))
             process.kill()
-            if process.wait(30) == 0:
-                span = min(span, time.monotonic() - began)
+            # As long as one takes on this machine, as busy as it is now.
+            ended_itself = process.wait(30) == 0
+            span = min(span, time.monotonic() - began) if ended_itself else span * 1.1
         with lock.held():  # an nft of it may still be at work
             now = content(read())
         if now == before:

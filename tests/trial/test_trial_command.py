@@ -25,7 +25,7 @@ farm dns {
 ONE_BACKEND_GETS_ALL = """
 import nftlbc.table.build as build
 right = build.slots_of
-build.slots_of = lambda pool: right(pool)[:1] * len(right(pool))
+build.slots_of = lambda pool, *present: right(pool)[:1] * len(right(pool))
 """
 NO_NAMESPACES = """
 from nftlbc.sandbox import sandbox
