@@ -47,6 +47,8 @@ class Open:
     tcp: Counter[int] = field(default_factory=Counter)
     flows: Counter[int] = field(default_factory=Counter)
     """Of UDP and SCTP: those that the kernel has not forgotten yet."""
+    closed: Counter[int] = field(default_factory=Counter)
+    """TCP connections that are closing, or closed and not forgotten yet."""
 
     def of(self, marks: Iterable[int]) -> tuple[int, int]:
         """TCP connections and other flows of several backends together."""
@@ -68,8 +70,10 @@ def count() -> Open:
     found = Open()
     for (mark, protocol, state), number in rows.items():
         # A kernel that does not know the filter lists all.
-        if mark & OURS and (protocol != _TCP or state in _OPEN):
-            kind = found.tcp if protocol == _TCP else found.flows
+        if mark & OURS:
+            kind = found.flows
+            if protocol == _TCP:
+                kind = found.tcp if state in _OPEN else found.closed
             kind[mark & BACKEND_BITS] += number
     return found
 

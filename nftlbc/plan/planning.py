@@ -13,8 +13,9 @@ from nftlbc.nft.difference import Difference, MapChange, difference
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.nft.program import NftError
 from nftlbc.nft.transaction import Transaction, transaction
+from nftlbc.plan import recall
 from nftlbc.plan.in_use import in_use
-from nftlbc.plan.recall import Recalled, recall
+from nftlbc.plan.recall import Recalled
 from nftlbc.plan.remembering import overlay
 from nftlbc.table.build import build
 from nftlbc.table.model import OURS, Table
@@ -22,6 +23,8 @@ from nftlbc.table.numbers import InUse
 
 _TRIES = 3
 NO_TABLE = "there is no table inet nftlbc in this network namespace"
+APPLY_FIRST = "load one: nftlbc apply FILE"
+Edit = Callable[[Recalled], Sequence[Farm]]
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,17 @@ def read() -> KernelTable | None:
     return netlink.read(elements=lambda each: "dynamic" not in each.flags)
 
 
-def plan(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
+def plan(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None = None) -> Plan:
     """What ``apply`` would do. Raises NftError where the kernel's table can't be read.
 
     ending: marks of connections; those of removed backends are ended.
+    edit: changes the farms further when all is known that the table remembers of them.
     """
     kernel = read()
     if kernel is not None:
         farms = overlay(kernel, farms, int(time.time()))
+    if edit is not None:
+        farms = edit(recall.beside(kernel, farms))
     return _plan(kernel, farms, ending)
 
 
@@ -102,28 +108,29 @@ def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
     return sticky.carried(moves, entries)
 
 
-def apply(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
+def apply(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None = None) -> Plan:
     """Makes the kernel's table what the farms want, and returns what was done.
 
     Where the table changed between reading and sending (another program's hand, an entry that
     ended), it is read again. Raises NftError where the change is refused all the same.
     """
-    return _send(lambda: plan(farms, ending))
+    return _send(lambda: plan(farms, ending, edit))
 
 
-def change(edit: Callable[[Recalled], Sequence[Farm]]) -> Plan:
+def change(edit: Edit) -> Plan:
     """Changes the running table without a file: the farms that it knows are edited.
 
     Raises NftError as ``apply``, and where there is no table; and what ``edit`` raises.
     """
+    return _send(lambda: changed(edit))
 
-    def edited() -> Plan:
-        kernel = read()
-        if kernel is None:
-            raise NftError(NO_TABLE, "load one: nftlbc apply FILE")
-        return _plan(kernel, edit(recall(kernel)), ())
 
-    return _send(edited)
+def changed(edit: Edit) -> Plan:
+    """What ``change`` would do."""
+    kernel = read()
+    if kernel is None:
+        raise NftError(NO_TABLE, APPLY_FIRST)
+    return _plan(kernel, edit(recall.recall(kernel)), ())
 
 
 def _send(make: Callable[[], Plan]) -> Plan:

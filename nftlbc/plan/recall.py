@@ -8,17 +8,19 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from nftlbc import states
 from nftlbc.farms import Backend, Farm, Listener, Protocol
 from nftlbc.nft.netlink import KernelTable
+from nftlbc.plan import in_use
 from nftlbc.plan.in_use import destinations, farm_numbers
 from nftlbc.states import NOTHING, Remembered
 from nftlbc.table import recorded
 from nftlbc.table.model import BACKEND_BITS, OURS, ElementData, ElementKey, Note
+from nftlbc.table.numbers import known_as
 
 _CHAIN = re.compile(r"farm-(?P<farm>.+)-[46]\Z")
 _FARM = "farm known { listen 192.0.2.1 tcp port 1; backend known 192.0.2.1; "
@@ -81,6 +83,19 @@ def recall(kernel: KernelTable, only: Collection[str] | None = None) -> Recalled
                 ),
             )
         )
+    return Recalled(tuple(farms), marks)
+
+
+def beside(kernel: KernelTable | None, farms: Sequence[Farm]) -> Recalled:
+    """Farms of a file, with the numbers that their backends have in the table; 0 for new ones."""
+    numbers = in_use.marks(kernel) if kernel is not None else {}
+    marks = {
+        farm.name: {
+            each.name: numbers.get(known_as(farm.name, each.address, each.port), 0)
+            for each in farm.backends
+        }
+        for farm in farms
+    }
     return Recalled(tuple(farms), marks)
 
 

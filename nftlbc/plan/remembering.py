@@ -39,6 +39,10 @@ def _with_records(farm: Farm, records: Mapping[str, Remembered]) -> Farm:
         record = records.get(known_as(farm.name, each.address, each.port), NOTHING)
         if each.state == "up" and record.filed is not None:
             record = replace(record, filed=None)
+        if not farm.checks and record.check is not None:
+            record = replace(record, check=None)  # nobody would ever bring it back
+        if not farm.moving and record.measured is not None:
+            record = replace(record, measured=None)
         backends.append(replace(each, remembered=NOTHING if record == NOTHING else record))
     return replace(farm, backends=tuple(backends))
 

@@ -1,0 +1,141 @@
+"""probe: checks, states and weights that follow the backends."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nftlbc.cli.apply import NoWait
+from nftlbc.cli.compile import FileArgument, Quiet
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, write
+
+if TYPE_CHECKING:
+    from nftlbc.probe.judging import Event
+    from nftlbc.probe.once import Run
+
+_EVERY = re.compile(r"(\d{1,9})(ms|s|m)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+NoHold = Annotated[
+    bool,
+    typer.Option("--no-hold", help="Believe it at once when more than half fall silent."),
+]
+Deadline = Annotated[
+    str, typer.Option("--deadline", metavar="TIME", help="For all checks of one run.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(probe)
+
+
+def probe(
+    file: FileArgument = DEFAULT_FILE,
+    every: Annotated[
+        str | None,
+        typer.Option("--every", metavar="TIME", help="Go on, a round of weights so often: 2s."),
+    ] = None,
+    deadline: Deadline = "50s",
+    no_hold: NoHold = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and tell; change nothing.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell each check's result and each weight.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object for each change.")] = False,
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check the backends, and keep the running table in step with them."""
+    from nftlbc.nft.program import NftError
+    from nftlbc.probe import once
+
+    options = once.Options(
+        deadline=seconds("--deadline", deadline), hold=not no_hold, dry=dry_run, wait=not no_wait
+    )
+    if every is not None:
+        if explain or dry_run:
+            fail(Status.USAGE, f"{'--explain' if explain else '--dry-run'} is for a single run")
+        _loop(file, seconds("--every", every), options.hold, json)
+        return
+    gc.disable()
+    farms = read_farms(file, quiet=quiet)
+    try:
+        run = once.probe(farms, options, _progress(quiet))
+    except NftError as refusal:
+        fail(Status.REFUSED, refusal.message, refusal.remedy)
+    report(run, json=json, explain=explain, quiet=quiet, dry=dry_run)
+
+
+def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False) -> None:
+    """Tells what a run found; ends with 4 where a farm is below its quorum."""
+    from nftlbc.probe import telling
+
+    tell(run.decision.events, json=json)
+    if explain:
+        write("".join(f"{line}\n" for line in telling.explained(run)))
+    if run.decision.unknown:
+        say(f"nftlbc: {run.decision.unknown} backends were not checked in time")
+    if not quiet and sys.stderr.isatty():
+        done = "nothing to change" if run.plan.empty else "would change" if dry else "done"
+        say(f"{telling.summary(run)}: {done}")
+    below = run.below
+    if below and not quiet:
+        names = ", ".join(below[:5]) + (f" and {len(below) - 5} more" if len(below) > 5 else "")
+        say(f"nftlbc: below quorum: {names}")
+    if below or run.decision.held:
+        raise typer.Exit(int(Status.NOT_SO))
+
+
+def tell(events: Sequence[Event], *, json: bool) -> None:
+    """A line to standard output for each event."""
+    from nftlbc.probe import telling
+
+    if not events:
+        return
+    if json:
+        now = time.time()
+        lines = [telling.as_json(event, now) for event in events]
+    else:
+        priorities = telling.journal()
+        lines = [telling.line(event, priorities=priorities) for event in events]
+    write("".join(f"{line}\n" for line in lines))
+
+
+def seconds(option: str, text: str) -> float:
+    """``2s``, ``500ms``, ``1m``; ends with 2 where it is no such time."""
+    match = _EVERY.fullmatch(text)
+    time_ = int(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0.05 <= time_ <= 86_400:
+        fail(Status.USAGE, f"{option} takes a time from 50ms to 1440m such as 2s, not {text!r}")
+    return time_
+
+
+def _progress(quiet: bool):  # type: ignore[no-untyped-def]
+    """Draws how many checks were made, on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return None
+
+    def draw(asked: int, of: int) -> None:
+        end = "\n" if asked >= of else ""
+        sys.stderr.write(f"\r\x1b[K{asked} of {of} checks{end}")
+        sys.stderr.flush()
+
+    return draw
+
+
+def _loop(file: str, every: float, hold: bool, json: bool) -> None:
+    from nftlbc.nft.program import NftError
+    from nftlbc.probe import loop
+
+    try:
+        loop.run(file, every, hold=hold, tell=lambda events: tell(events, json=json))
+    except NftError as refusal:
+        fail(Status.REFUSED, refusal.message, refusal.remedy)

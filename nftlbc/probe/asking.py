@@ -1,0 +1,143 @@
+"""Asking all targets once: a check that fails is repeated at once, as often as its ``fall`` says,
+and what it found is put together for each backend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from nftlbc.farms import Farm
+from nftlbc.probe.judging import Event, Outcome
+from nftlbc.probe.result import Result
+from nftlbc.probe.target import Target, Use
+
+PAUSE: Final = 0.01
+"""Seconds before a failed check is repeated: short, since a backend that is dead gets clients
+until the last of them has failed."""
+SAMPLES: Final = 3
+"""Answers of which ``least-response`` takes the median time."""
+Uses = Mapping[Target, Sequence[Use]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Series:
+    """What one target answered, one time after the other."""
+
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def last(self) -> Result:
+        return self.results[-1]
+
+    def failed(self, fall: int) -> bool:
+        """The first ``fall`` results are failures."""
+        return len(self.results) >= fall and not any(r.passed for r in self.results[:fall])
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of the answers that were right."""
+        return [result.seconds for result in self.results if result.passed]
+
+
+def repeats(uses: Iterable[Use]) -> int:
+    """How often a target that fails is asked: by the largest ``fall`` of those that are up."""
+    return max((use.check.fall for use in uses if not is_down(use)), default=1)
+
+
+def samples(uses: Iterable[Use]) -> int:
+    """How many answers are wanted of a target that is well."""
+    measured = any(use.farm.balance.scheduler == "least-response" for use in uses)
+    return SAMPLES if measured else 1
+
+
+def is_down(use: Use) -> bool:
+    check = use.backend.remembered.check
+    return check is not None and check.state == "down"
+
+
+async def ask_all(
+    uses: Uses, deadline: float, progress: Progress | None = None
+) -> dict[Target, Series]:
+    """Asks every target. Whoever has no series was not reached before the deadline (seconds)."""
+    from nftlbc.probe import engine
+
+    end = time.monotonic() + deadline
+    found: dict[Target, Series] = {}
+    asked, again = 0, list(uses)
+    wanted = {target: (repeats(some), samples(some)) for target, some in uses.items()}
+    while again and (left := end - time.monotonic()) > 0:
+        if asked:
+            await asyncio.sleep(min(PAUSE, left))
+        results = await engine.run(again, deadline=left)
+        asked += len(again)
+        for target, result in results.items():
+            found.setdefault(target, Series()).results.append(result)
+        again = [target for target in again if _once_more(found.get(target), *wanted[target])]
+        if progress is not None:
+            progress(asked, asked + len(again))
+    unfinished = {target for target in again if not found.get(target, Series()).results}
+    return {target: series for target, series in found.items() if target not in unfinished}
+
+
+def _once_more(series: Series | None, fall: int, answers: int) -> bool:
+    if series is None:
+        return False
+    if not series.last.passed:
+        return series.failed(len(series.results)) and len(series.results) < fall
+    return len(series.seconds) < answers
+
+
+def outcomes(
+    uses: Uses, found: Mapping[Target, Series]
+) -> tuple[dict[str, dict[str, Outcome]], list[Event]]:
+    """By farm and backend what the checks say, those whose every check was made; and warnings."""
+    parts: dict[tuple[str, str], list[tuple[Use, Target, Series | None]]] = {}
+    for target, some in uses.items():
+        series = found.get(target)
+        for use in some:
+            parts.setdefault((use.farm.name, use.backend.name), []).append((use, target, series))
+    result: dict[str, dict[str, Outcome]] = {}
+    warnings = []
+    for (farm, backend), several in parts.items():
+        if all(series is not None for _, _, series in several):
+            outcome = _together([(use, series) for use, _, series in several if series is not None])
+            result.setdefault(farm, {})[backend] = outcome
+            warnings += [
+                Event("warning", farm, backend, f"{target}: {series.last.warning}")
+                for _, target, series in several
+                if series is not None and series.last.warning
+            ]
+    return result, warnings
+
+
+def _together(several: Sequence[tuple[Use, Series]]) -> Outcome:
+    """All have to pass."""
+    failures = []
+    for use, series in several:
+        if not series.last.passed and (is_down(use) or series.failed(use.check.fall)):
+            failures.append((use, series))
+    if failures:
+        use, series = failures[0]
+        times = f", {len(series.results)} of {use.check.fall}" if not is_down(use) else ""
+        silent = all(each.last.silent for _, each in failures)
+        return Outcome(False, series.last.why + times, series.last.word, silent)
+    drains = any(series.last.order == "drain" for _, series in several)
+    return Outcome(True, drains=drains)
+
+
+def with_checks(known: Iterable[Farm], file: Iterable[Farm]) -> tuple[Farm, ...]:
+    """The farms of a running table with what it does not know of them: checks and commands, by
+    name, from the file."""
+    from dataclasses import replace
+
+    by_name = {farm.name: farm for farm in file}
+    return tuple(
+        replace(farm, checks=by_name[farm.name].checks, on_change=by_name[farm.name].on_change)
+        if farm.name in by_name
+        else farm
+        for farm in known
+    )
