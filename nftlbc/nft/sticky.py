@@ -107,6 +107,18 @@ def announced(chain: Chain) -> tuple[int | None, str]:
     return None, ""
 
 
+def label_of(kernel: KernelTable, chain: str) -> str | None:
+    """The chain in which a farm's chain looks for known clients, as the kernel has it."""
+    rules = kernel.chains[chain].rules if chain in kernel.chains else ()
+    return next((rule.sticky[0] for rule in rules if rule.sticky), None)
+
+
+def map_of(kernel: KernelTable, chain: str) -> str | None:
+    """The map in which a farm's chain looks for known clients."""
+    label = label_of(kernel, chain)
+    return label_of(kernel, label) if label else None
+
+
 def _keys(map: str, chain: str) -> tuple[str, str]:
     """What clients are known by, from a map's name; what addresses are cut to, from a chain's."""
     return f"{map}_".split("_")[1], f"{chain}_".split("_")[1]

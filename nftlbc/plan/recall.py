@@ -153,7 +153,7 @@ def _listeners(kernel: KernelTable, only: Collection[str] | None) -> dict[str, l
             continue
         for key, chain in each.elements.items():
             farm = farm_of(str(chain))
-            if farm is None or (only is not None and farm not in only):
+            if farm is None or (only is not None and farm not in only) or not _listens(key):
                 continue
             address, protocol, port = cast(_Listening, key)
             first, last = (port, port) if isinstance(port, int) else port
@@ -162,6 +162,16 @@ def _listeners(kernel: KernelTable, only: Collection[str] | None) -> dict[str, l
     for some in found.values():
         some.sort(key=lambda each: (recorded.place(each.address, each.first), each.protocol))
     return found
+
+
+def _listens(key: ElementKey) -> bool:
+    """Whether it is a listener's; a hand may have added others (networks, a catch-all)."""
+    return (
+        isinstance(key, tuple)
+        and len(key) == 3
+        and isinstance(key[0], str)
+        and isinstance(key[1], str)
+    )
 
 
 def _farm_of(chain: str) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from nftlbc import farms as model
 from nftlbc.farms import Family, family_of
 from nftlbc.nft.netlink import KernelTable
-from nftlbc.nft.sticky import announced, looked_up
+from nftlbc.nft.sticky import announced, looked_up, map_of
 from nftlbc.plan.recall import records_of
 from nftlbc.table import recorded
 from nftlbc.table.model import OURS, Destination, ElementData, ElementKey, Table
@@ -90,11 +90,9 @@ def of_kernel(table: KernelTable) -> dict[str, Farm]:
     found = _farms(
         (name, each.elements) for name, each in table.maps.items() if each.contents is not None
     )
-    for name, chain in table.chains.items():
-        label = next((rule.sticky[0] for rule in chain.rules if rule.sticky), None)
-        if label and label in table.chains and name.startswith("farm-"):
-            rules = table.chains[label].rules
-            _know(found, name, next((rule.sticky[0] for rule in rules if rule.sticky), None))
+    for name in table.chains:
+        if name.startswith("farm-"):
+            _know(found, name, map_of(table, name))
     for name, record in records_of(table).items():
         if name in found:
             _recorded(found[name], record)

@@ -74,19 +74,24 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
     starts = place_slots(sizes, in_use.starts)
     elements = _Elements()
     numbers = Numbers(in_use)
+    idle: dict[str, list[int]] = {}
     farm_numbers = {farm.name: numbers.farm(farm.name) for farm in farms}
     for pool, order in zip(pools, orders, strict=True):
         marks = [numbers.mark(pool.farm.name, backend) for backend in pool.backends]
         number = farm_numbers[pool.farm.name]
         elements.add(pool, marks, number)
         elements.note(pool, marks)
+        owners = set(order)
+        if len(owners) < len(marks):
+            without = [mark for owner, mark in enumerate(marks) if owner not in owners]
+            idle.setdefault(pool.farm.name, []).extend(without)
         if order:
             start = starts[pool.farm.name, pool.family]
             # A farm of two families has two ranges.
             section = elements.slots.setdefault(pool.farm.name, {})
             section.update((start + slot, marks[owner]) for slot, owner in enumerate(order))
     for farm in farms:
-        elements.record(farm, farm_numbers[farm.name])
+        elements.record(farm, farm_numbers[farm.name], idle.get(farm.name, ()))
     names = elements.names()
     program = _Program(names)
     for pool, order in zip(pools, orders, strict=True):
@@ -185,8 +190,8 @@ class _Elements:
         if farm.count_traffic:
             self.traffic.setdefault(farm.name, {}).update(dict.fromkeys(marks))
 
-    def record(self, farm: Farm, number: int) -> None:
-        text = recorded.record(farm)
+    def record(self, farm: Farm, number: int, idle: Sequence[int]) -> None:
+        text = recorded.record(farm, idle)
         if text:
             self.records[farm.name] = {
                 (number, at): Note(piece) for at, piece in enumerate(recorded.pieces(text))

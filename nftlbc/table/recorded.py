@@ -1,8 +1,9 @@
 """What the kernel's table keeps of a farm for its own sake: what its maps and rules don't tell.
 
 ``drain``, ``status`` and ``explain --live`` know from it what was applied, without any file. It is
-the farm's statements in the language itself, those that are not the default, and one of its own,
-``backends``, for their order, weights and states.
+the farm's statements in the language itself, those that are not the default, and two of its own:
+``backends`` for their order, weights and states, and ``idle`` for the numbers of those that no slot
+leads to, so that a farm's backends are found without reading those of all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from nftlbc.states import LONGEST
 _LETTERS: Final[Mapping[BackendState, str]] = {"up": "", "drain": "d", "down": "x"}
 _STATES: Final[Mapping[str, BackendState]] = {text: state for state, text in _LETTERS.items()}
 _BACKEND: Final = re.compile(r"(\d{1,6})(?:\*(\d{1,6}))?(b?)([dx]?)\Z")
+_IDLE: Final = "idle "
+_MARK: Final = re.compile(r"[0-9a-f]{8}\Z")
 
 
 class Configured(NamedTuple):
@@ -28,9 +31,13 @@ class Configured(NamedTuple):
     state: BackendState = "up"
 
 
-def record(farm: Farm) -> str:
-    """The record of a farm; empty where all is the default."""
-    return "; ".join([*_backends(farm.backends), *_statements(farm)])
+def record(farm: Farm, idle: Sequence[int] = ()) -> str:
+    """The record of a farm; empty where all is the default.
+
+    idle: the marks of its backends without a slot.
+    """
+    marks = [f"{_IDLE}{' '.join(f'{mark:08x}' for mark in idle)}"] if idle else []
+    return "; ".join([*_backends(farm.backends), *_statements(farm), *marks])
 
 
 def pieces(text: str) -> list[str]:
@@ -115,9 +122,15 @@ def split(text: str) -> tuple[str, str]:
     for statement in text.split("; ") if text else ():
         if statement.startswith("backends "):
             backends = statement.removeprefix("backends ")
-        else:
+        elif not statement.startswith(_IDLE):
             rest.append(statement)
     return backends, "; ".join(rest)
+
+
+def idle(text: str) -> list[int]:
+    """The marks of the backends that no slot leads to."""
+    words = [each for each in text.split("; ") if each.startswith(_IDLE)]
+    return [int(word, 16) for each in words for word in each.split()[1:] if _MARK.match(word)]
 
 
 Ordered = TypeVar("Ordered")

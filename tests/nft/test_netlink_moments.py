@@ -70,7 +70,7 @@ def test_a_change_in_the_middle_of_reading(monkeypatch: pytest.MonkeyPatch) -> N
                 load(changes.pop())
         return found
 
-    monkeypatch.setattr(reading, "_at_once", one_after_the_other)
+    monkeypatch.setattr(reading, "at_once", one_after_the_other)
     monkeypatch.setattr(Connection, "wait_for_transactions", wait)
     assert flipped(first, 10, 10) == 2
     assert not changes
@@ -121,9 +121,9 @@ def test_the_end_of_a_transaction_is_waited_for(tmp_path: Path) -> None:
             before = kernel.generation()
             generations.add(before)
             kernel.wait_for_transactions()
-            lists = kernel.dump(*reading._elements_of("r"))
+            lists = kernel.dump(*reading.elements_of("r"))
             if kernel.generation() == before:
-                seen[len(attribute_list(reading._list_of(lists[0])))] += 1
+                seen[len(attribute_list(reading.list_of(lists[0])))] += 1
     assert set(seen) == {1}, seen
 
 
@@ -132,7 +132,7 @@ def test_a_transaction_that_is_only_checked(tmp_path: Path) -> None:
     load("table inet nftlbc { }")
     fill("nftlbc a", 60_000)
     with Connection() as kernel:
-        [payload] = kernel.dump(*reading._SETS)
+        [payload] = kernel.dump(*reading.SETS)
     if parts.set_of(payload).elements is None:
         pytest.skip("this kernel does not tell how many elements a map has")
     elements = ones(60_000, 60_000 + PIECE)
@@ -159,7 +159,7 @@ def test_an_element_that_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None
         found = dump(request)
         if asked > 2:
             return found
-        rows = attribute_list(reading._list_of(found[0]))
+        rows = attribute_list(reading.list_of(found[0]))
         # At first one of them once more, then one in another's place.
         rows = [*rows, rows[0]] if asked == 1 else [*rows[1:], rows[1]]
         return [attribute(3, b"".join(attribute(1, row) for _, row in rows))]
@@ -190,8 +190,8 @@ def test_it_gives_up_where_it_never_stands_still(monkeypatch: pytest.MonkeyPatch
         load("add rule inet nftlbc c accept")
         return at_once(requests)
 
-    at_once = reading._at_once
-    monkeypatch.setattr(reading, "_at_once", changing)
+    at_once = reading.at_once
+    monkeypatch.setattr(reading, "at_once", changing)
     with pytest.raises(NftError, match="each of the 10 times") as refusal:
         netlink.read()
     assert refusal.value.remedy

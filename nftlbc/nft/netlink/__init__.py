@@ -17,6 +17,7 @@ from nftlbc.nft.netlink.kernel_table import (
     KernelRule,
     KernelTable,
 )
+from nftlbc.nft.netlink.picking import Picking, pick
 from nftlbc.nft.netlink.reading import every, generation, read
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "KernelRule",
     "KernelTable",
     "Lease",
+    "Picking",
     "every",
     "generation",
+    "pick",
     "read",
 ]

@@ -92,6 +92,16 @@ def _by_length(lists: Iterable[bytes]) -> dict[int, list[bytes]]:
     return found
 
 
+def count_of(rows: bytes) -> int:
+    """How many elements a list has."""
+    if len(rows) < ATTRIBUTE.size:
+        return 0
+    length: int = _LENGTH.unpack_from(rows)[0]
+    if _all_of(length, rows):
+        return len(rows) // length
+    return sum(len(some) for some in _by_length([rows]).values())
+
+
 def _all_of(length: int, rows: bytes) -> bool:
     """Whether every element of the list is of that length, which is how most maps are."""
     if length < ATTRIBUTE.size or length % 4 or len(rows) % length:

@@ -35,6 +35,8 @@ class KernelMap:
     """Its keys and data are of types that maps of ours have."""
     contents: Contents | None = None
     """None where they were not asked for, and in a map that is not readable."""
+    count: int | None = None
+    """How many elements it has, where the contents are a part of them."""
 
     @property
     def elements(self) -> Mapping[ElementKey, ElementData]:

@@ -21,6 +21,9 @@ _DIGEST: Final = 16
 _STICKY: Final = re.compile(rb"(?<=\0)sticky?[46][-.\w]*(?=\0)")
 """A name among a rule's expressions, which ends with a NUL; the header before it does too."""
 
+_CHOOSING: Final = {b"numgen\0": (2, 4), b"hash\0": (4, 6)}
+"""Expressions, and the attributes of their modulus and offset."""
+
 
 class FoundSet(NamedTuple):
     """A map or set of any kind."""
@@ -107,6 +110,17 @@ def rule_of(payload: bytes, anonymous: Mapping[str, bytes]) -> tuple[str, Kernel
     sticky = tuple(dict.fromkeys(map(text, names)))
     rule = KernelRule(number(found.get(3)) or 0, comment(found.get(7)), digest, sticky)
     return text(found.get(2, b"")), rule
+
+
+def slots_of(payload: bytes) -> range | None:
+    """The slots of which a rule chooses one, with numgen, jhash or symhash."""
+    for _, expression in attribute_list(attributes(payload).get(4, b"")):
+        found = attributes(expression)
+        places = _CHOOSING.get(found.get(1, b""))
+        if places is not None:
+            modulus, offset = (number(attributes(found.get(2, b"")).get(each)) for each in places)
+            return range(offset or 0, (offset or 0) + (modulus or 0))
+    return None
 
 
 def _without_names(expressions: bytes, anonymous: Mapping[str, bytes]) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from nftlbc.nft.netlink import parts
 from nftlbc.nft.netlink.connection import Connection, Disturbed
@@ -31,6 +31,8 @@ from nftlbc.nft.netlink.messages import (
     number,
 )
 from nftlbc.nft.program import NftError
+
+Found = TypeVar("Found")
 
 _TABLE: Final = "nftlbc"
 _TRIES: Final = 10
@@ -64,21 +66,27 @@ def read(
     again, up to ten times. Changes to other tables don't matter. (Before kernel 6.16, elements
     may rarely be missing where a transaction of our table is refused meanwhile; see _check.)
     """
+    return steadily(lambda kernel, now: _Reading(kernel).table(now, elements, program))
+
+
+def steadily(attempt: Callable[[Connection, int], Found]) -> Found:
+    """What ``attempt`` reads, given the ruleset's generation; again where our table changed
+    meanwhile or it raises Disturbed, up to ten times."""
     with Events() as events:
-        for attempt in range(_TRIES):
+        for number in range(_TRIES):
             # Let whoever changes it get ahead.
-            time.sleep(0.01 * attempt)
+            time.sleep(0.01 * number)
             with Connection() as kernel:
                 events.drain()
                 before = kernel.generation()
                 kernel.wait_for_transactions()
                 try:
-                    table = _Reading(kernel).table(before, elements, program)
+                    found = attempt(kernel, before)
                 except Disturbed:
                     continue
                 after = kernel.generation()
             if after == before or not events.drain_until(after):
-                return table
+                return found
     raise NftError(
         f"table inet {_TABLE} changed each of the {_TRIES} times that it was read",
         "is some other program changing it all the time? try again when it has ended",
@@ -94,26 +102,26 @@ class _Reading:
     def table(
         self, generation: int, wanted: Callable[[KernelMap], bool], program: bool
     ) -> KernelTable | None:
-        answer = self._kernel.get(GET_TABLE, NEW_TABLE, _OURS)
+        answer = self._kernel.get(GET_TABLE, NEW_TABLE, OURS)
         if answer is None:
             return None
         found = attributes(answer)
-        sets = {each.name: each for each in map(parts.set_of, self._dump(_SETS))}
+        sets = {each.name: each for each in map(parts.set_of, self._dump(SETS))}
         shapes = {
             name: each.shape
             for name, each in sets.items()
             if each.shape is not None and not each.anonymous and wanted(each.map)
         }
-        asked = [_elements_of(name) for name in shapes]
+        asked = [elements_of(name) for name in shapes]
         if program:
             anonymous = [name for name, each in sets.items() if each.anonymous]
-            asked += [_RULES, *map(_elements_of, anonymous)]
+            asked += [_RULES, *map(elements_of, anonymous)]
             chains = self._bare_chains()
-        dumps = _at_once(asked)
+        dumps = at_once(asked)
         maps = {name: each.map for name, each in sets.items() if not each.anonymous}
-        counts = {each.name: each.elements for each in map(parts.set_of, self._dump(_SETS))}
+        counts = {each.name: each.elements for each in map(parts.set_of, self._dump(SETS))}
         for (name, shape), dump in zip(shapes.items(), dumps, strict=False):
-            contents, found_elements = read_elements(shape, map(_list_of, dump))
+            contents, found_elements = read_elements(shape, map(list_of, dump))
             if maps[name].flags.isdisjoint(("dynamic", "timeout")):
                 _check(contents, found_elements, counts.get(name))
             maps[name] = replace(maps[name], contents=contents)
@@ -145,17 +153,17 @@ class _Reading:
 
 Request = tuple[int, int, bytes]
 """What is asked for, what is answered, and the attributes that say of what."""
-_OURS: Final = name_attribute(1, _TABLE)
-_SETS: Final[Request] = GET_SET, NEW_SET, _OURS
-_CHAINS: Final[Request] = GET_CHAIN, NEW_CHAIN, _OURS
-_RULES: Final[Request] = GET_RULE, NEW_RULE, _OURS
+OURS: Final = name_attribute(1, _TABLE)
+SETS: Final[Request] = GET_SET, NEW_SET, OURS
+_CHAINS: Final[Request] = GET_CHAIN, NEW_CHAIN, OURS
+_RULES: Final[Request] = GET_RULE, NEW_RULE, OURS
 
 
-def _elements_of(name: str) -> Request:
-    return GET_ELEMENTS, NEW_ELEMENTS, _OURS + name_attribute(2, name)
+def elements_of(name: str) -> Request:
+    return GET_ELEMENTS, NEW_ELEMENTS, OURS + name_attribute(2, name)
 
 
-def _at_once(requests: Sequence[Request]) -> list[list[bytes]]:
+def at_once(requests: Sequence[Request]) -> list[list[bytes]]:
     """Several dumps side by side, each over a socket of its own.
 
     Nearly all the time of a dump is the kernel's: for each 32 KiB it walks a map from its
@@ -202,11 +210,11 @@ def _with_rules(
     return {name: replace(each, rules=tuple(rules[name])) for name, each in chains.items()}
 
 
-def _list_of(payload: bytes) -> bytes:
+def list_of(payload: bytes) -> bytes:
     return attributes(payload).get(3, b"")
 
 
 def _digest(payloads: Sequence[bytes]) -> bytes:
     """What an anonymous set holds, in 16 bytes."""
-    elements = sorted(value for each in payloads for _, value in attribute_list(_list_of(each)))
+    elements = sorted(value for each in payloads for _, value in attribute_list(list_of(each)))
     return hashlib.blake2b(b"".join(elements), digest_size=16).digest()
