@@ -34,7 +34,7 @@ _PATHS: Final = {(1, 2, 1): "protocol", (4, 1, 1): "state", (_MARK,): "mark"}
 """Where values stand: CTA_TUPLE_ORIG's protocol, the state of a TCP connection, the mark."""
 _INSIDE: Final = {path[:n] for path in _PATHS for n in range(1, len(path))}
 _TCP: Final = 6
-_OPEN: Final = frozenset({1, 2, 3})
+OPEN: Final = frozenset({1, 2, 3})
 """SYN_SENT, SYN_RECV, ESTABLISHED. What is closing or closed stays listed for minutes."""
 _Row = tuple[int, int, int]
 """Mark, protocol, state (0 for other than TCP)."""
@@ -54,24 +54,30 @@ class Open:
         return sum(tcp for tcp, _ in found), sum(flows for _, flows in found)
 
 
-def count() -> Open:
+def count(only: int | None = None) -> Open:
     """The open connections of this network namespace that are ours.
 
-    Raises NftError where the kernel does not list them, or not to this user.
+    only: those of one backend (a mark without REPLACE_SOURCE). Raises NftError where the kernel
+    does not list them, or not to this user.
     """
-    ours = OURS.to_bytes(4, "big")
     rows: Counter[_Row] = Counter()
     with Connection() as kernel:
-        for datagram in kernel.datagrams(_GET, attribute(_MARK, ours) + attribute(_MASK, ours), 0):
+        for datagram in kernel.datagrams(_GET, picking(only), 0):
             if _take(datagram, rows):
                 break
     found = Open()
     for (mark, protocol, state), number in rows.items():
         # A kernel that does not know the filter lists all.
-        if mark & OURS and (protocol != _TCP or state in _OPEN):
+        if mark & OURS and (protocol != _TCP or state in OPEN):
             kind = found.tcp if protocol == _TCP else found.flows
             kind[mark & BACKEND_BITS] += number
     return found
+
+
+def picking(only: int | None) -> bytes:
+    """Attributes that make the kernel list our connections alone, or those of one backend."""
+    value, mask = (OURS, OURS) if only is None else (only, BACKEND_BITS)
+    return attribute(_MARK, value.to_bytes(4, "big")) + attribute(_MASK, mask.to_bytes(4, "big"))
 
 
 def _take(datagram: bytes, rows: Counter[_Row]) -> bool:
