@@ -19,7 +19,7 @@ Standing = Literal["up", "drain", "down"]
 
 LONGEST: Final = 128
 """Characters of an element's comment in the kernel."""
-_BY, _WHY = 16, 14
+_BY, _WHY = 14, 13
 """Characters of a user's name and of a reason; with these every record fits."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9_.+-]+")
 _ORDER: Final[dict[str, int]] = {"up": 0, "drain": 1, "let-go": 2, "down": 2, "disable": 2}
@@ -160,7 +160,7 @@ def _check(found: Remembered, parts: list[str]) -> Remembered:
 
 def _measured(found: Remembered, parts: list[str]) -> Remembered:
     weight, load = float(parts[0]), float(parts[1])
-    if not (0 < weight < 1e6 and 0 <= load < 1e12):
+    if not (0 < weight <= 1e6 and 0 <= load <= 1e12):
         return found
     return replace(found, measured=Measured(weight, load, _count(parts[2])))
 
@@ -171,7 +171,7 @@ def _filed(found: Remembered, parts: list[str]) -> Remembered:
 
 def _seconds(text: str) -> Seconds:
     number = int(text)
-    if not 0 <= number < 1 << 40:
+    if not 0 <= number < 10**10:
         raise ValueError(text)
     return number
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, write
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, warn, write
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
@@ -53,11 +53,18 @@ def plan(
         raise typer.Exit(int(Status.NOT_SO))
 
 
-def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Quiet = False) -> None:
+def apply(
+    file: FileArgument = DEFAULT_FILE,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="End open connections to backends that are removed.")
+    ] = False,
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
+) -> None:
     """Make the kernel's table what the file says, in one transaction; what stays is not touched."""
-    from nftlbc.nft import lock
+    from nftlbc.nft import conntrack, lock
     from nftlbc.nft.program import NftError
-    from nftlbc.plan import planning
+    from nftlbc.plan import planning, settling
 
     gc.disable()
     farms = read_farms(file, quiet=quiet)
@@ -69,7 +76,10 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
         )
     try:
         with lock.held(wait=not no_wait):
-            found = planning.apply(farms)
+            # Those removed before are among them; who is still there is not cut.
+            ending = conntrack.count().tcp if cut else ()
+            found = planning.apply(farms, ending)
+            settled = settling.settle(found)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:
@@ -77,6 +87,10 @@ def apply(file: FileArgument = DEFAULT_FILE, no_wait: NoWait = False, quiet: Qui
         what = "nothing to change" if found.empty else "done"
         counts = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
         say(f"table inet nftlbc: {counts}: {what}")
+        for line in settled.lines():
+            say(line)
+    for problem in settled.problems:
+        warn(problem.message, problem.remedy)
 
 
 def remove(

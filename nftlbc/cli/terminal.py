@@ -49,6 +49,16 @@ def fail(status: Status, message: str, remedy: str | None = None) -> NoReturn:
     raise typer.Exit(int(status))
 
 
+def warn(message: str, remedy: str | None = None) -> None:
+    """One line (and its help) to standard error."""
+    from nftlbc.diagnostics import printable
+
+    word = "\x1b[1;33mwarning:\x1b[0m" if colour(sys.stderr) else "warning:"
+    say(f"nftlbc: {word} {printable(message)}")
+    if remedy:
+        say(f"   help: {printable(remedy)}")
+
+
 def say(text: str) -> None:
     """A line to standard error; where nobody can be told, the exit status still says it."""
     with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ _PATHS: Final = {(1, 2, 1): "protocol", (4, 1, 1): "state", (_MARK,): "mark"}
 """Where values stand: CTA_TUPLE_ORIG's protocol, the state of a TCP connection, the mark."""
 _INSIDE: Final = {path[:n] for path in _PATHS for n in range(1, len(path))}
 _TCP: Final = 6
-_OPEN: Final = frozenset({1, 2, 3})
+OPEN: Final = frozenset({1, 2, 3})
 """SYN_SENT, SYN_RECV, ESTABLISHED. What is closing or closed stays listed for minutes."""
 _WALK: Final = 4_000
 """Walking through the kernel's list takes as long (20 ms) as handing out so many entries: those
@@ -64,27 +64,25 @@ def count(marks: Iterable[int] | None = None) -> Open:
     """The open connections of this network namespace that are ours, or those to backends of
     these numbers.
 
-    Raises NftError where the kernel does not list them, or not to this user.
+    marks: without REPLACE_SOURCE. Raises NftError where the kernel does not list them, or not to
+    this user.
     """
     found = Open()
-    asked = [(OURS, OURS)]
+    asked: list[int | None] = [None]
     if marks is not None and (wanted := set(marks)) and len(wanted) * _WALK < _listed():
-        asked = [(mark, BACKEND_BITS) for mark in wanted]
-    for value, mask in asked:
+        asked = list(wanted)
+    for only in asked:
         rows: Counter[_Row] = Counter()
-        bits = attribute(_MARK, value.to_bytes(4, "big")) + attribute(
-            _MASK, mask.to_bytes(4, "big")
-        )
         with Connection() as kernel:
-            for datagram in kernel.datagrams(_GET, bits, 0):
+            for datagram in kernel.datagrams(_GET, picking(only), 0):
                 if _take(datagram, rows):
                     break
         for (mark, protocol, state), number in rows.items():
             # A kernel that does not know the filter lists all.
-            if mark & mask == value:
+            if mark & OURS and only in (None, mark & BACKEND_BITS):
                 kind = found.flows
                 if protocol == _TCP:
-                    kind = found.tcp if state in _OPEN else found.closed
+                    kind = found.tcp if state in OPEN else found.closed
                 kind[mark & BACKEND_BITS] += number
     return found
 
@@ -95,6 +93,12 @@ def _listed() -> int:
         return int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
     except (OSError, ValueError):
         return 0
+
+
+def picking(only: int | None) -> bytes:
+    """Attributes that make the kernel list our connections alone, or those of one backend."""
+    value, mask = (OURS, OURS) if only is None else (only, BACKEND_BITS)
+    return attribute(_MARK, value.to_bytes(4, "big")) + attribute(_MASK, mask.to_bytes(4, "big"))
 
 
 def _take(datagram: bytes, rows: Counter[_Row]) -> bool:

@@ -7,7 +7,7 @@ so what stays is not touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nftlbc.nft.elements import key_texts
@@ -157,17 +157,24 @@ def _counters(
     if not wanted.counter or not come:
         return {}
     base = wanted.name.partition("_")[0]
-    found: dict[ElementKey, Counted] = {}
+    counted: list[tuple[ElementKey, Counted]] = []
     for name, each in kernel.maps.items():
         if name.partition("_")[0] != base or each.contents is None:
             continue
         going = gone if name == wanted.name and gone else each.counters
         if name == wanted.name and not gone and each.declared_as(wanted):
             continue
-        for key in going:
-            counted = each.counters.get(key)
-            if counted and counted.packets and isinstance(key, int):
-                packets, bytes_ = found.get(key | OURS, (0, 0))
-                total = Counted(packets + counted.packets, bytes_ + counted.bytes)
-                found[key | OURS] = total
+        counted += [(key, each.counters[key]) for key in going if key in each.counters]
+    return carried_over(counted, come)
+
+
+def carried_over(
+    counted: Iterable[tuple[ElementKey, Counted]], come: Some
+) -> dict[ElementKey, Counted]:
+    """What backends that come have counted, at rest or not, by their keys now."""
+    found: dict[ElementKey, Counted] = {}
+    for key, (packets, bytes_) in counted:
+        if packets and isinstance(key, int):
+            before = found.get(key | OURS, Counted(0, 0))
+            found[key | OURS] = Counted(before.packets + packets, before.bytes + bytes_)
     return {key: found[key | OURS] for key in come if isinstance(key, int) and key | OURS in found}

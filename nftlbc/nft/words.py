@@ -40,7 +40,7 @@ def name(text: str) -> str:
 def note(text: str) -> str:
     """A comment of several words; raises Unwritable where it is none."""
     if not 0 < len(text) <= LONGEST_NOTE or text.encode("ascii", "replace").translate(
-        None, NAME_CHARACTERS + b" =;,:*"
+        None, NAME_CHARACTERS + b" =;,:*+"
     ):
         raise Unwritable(f"{text!r} is no note")
     return text

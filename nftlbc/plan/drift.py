@@ -14,10 +14,11 @@ from nftlbc.table.model import OURS, Chain, Destination, Table
 
 _CHAIN = re.compile(
     r"(?:farm-.+-[46]|tracking|pick|refuse|prerouting|output|postrouting|source"
-    r"|(?:deliver|serve|stick|learn)[46].*)\Z"
+    r"|(?:deliver|serve|stick|learn)[46].*|end|filter-(?:forward|input|output))\Z"
 )
 _MAP = re.compile(
-    r"(?:slots_\d+|(?:services|backends|addresses|snat|hairpins)[46]_\d+"
+    r"(?:(?:slots|farms|states|cut|traffic-in|traffic-out)_\d+"
+    r"|(?:services|backends|addresses|snat|hairpins)[46]_\d+"
     r"|(?:ranges|own|ports)[46]|sticky[46]_.+)\Z"
 )
 _FARM = re.compile(r"farm-.+-[46]\Z")

@@ -20,7 +20,11 @@ def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
     slots = _slots(kernel)
     starts = _starts(slots, farms, pools)
     return InUse(
-        marks, farm_numbers(kernel), starts, _moving(slots, farms, starts, pools), ending(kernel)
+        marks,
+        farm_numbers(kernel),
+        starts,
+        _moving(slots, farms, starts, pools),
+        ending=ending(kernel),
     )
 
 

@@ -54,7 +54,12 @@ class Plan:
         for there in self.difference.stale_maps if self.difference else ():
             if there.name.startswith(("backends", "addresses")) and there.contents:
                 gone.update(key for key in there.elements if isinstance(key, int) and key & OURS)
-        return gone - come
+        gone -= come
+        for wanted in self.wanted.maps if gone else ():
+            # It may have been in both maps, and stay in one.
+            if wanted.name.startswith(("backends", "addresses")):
+                gone.difference_update(key for key in wanted.elements if isinstance(key, int))
+        return gone
 
     def _changes(self, kind: str) -> list[MapChange]:
         changes = self.difference.maps if self.difference else ()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from nftlbc.farms import Farm
+from nftlbc.farms import Family, Farm
 from nftlbc.nft import netlink
 from nftlbc.nft.difference import Difference, MapChange, carried_over, same_rules
 from nftlbc.nft.netlink import KernelMap, KernelRule, KernelTable
@@ -111,9 +111,12 @@ class Running:
         found = []
         for each in changes:
             if each.map.counter and each.gone:
-                now = netlink.counters(each.map, list(each.gone))
-                each = replace(each, counters=carried_over(now, each.come))
-            found.append(each)
+                counted = netlink.counters(
+                    each.map.name, [key for key in each.gone if isinstance(key, int)]
+                )
+                found.append(replace(each, counters=carried_over(counted, each.come)))
+            else:
+                found.append(each)
         return found
 
     def _numbers(
@@ -139,7 +142,7 @@ class _Owned:
         slots = _by_kind(running.kernel).get("slots")
         there: Elements = slots.elements if slots else {}
         self.marks: dict[str, int] = {}
-        self.slots: dict[tuple[str, netlink_family], list[int]] = {}
+        self.slots: dict[tuple[str, Family], list[int]] = {}
         self.slot_keys: set[ElementKey] = set()
         for farm in farms:
             own = {}
@@ -151,17 +154,30 @@ class _Owned:
             for family in farm.families:
                 start = numbers.starts.get((farm.name, family))
                 found: list[int] = []
-                while start is not None and (mark := there.get(start + len(found))) in marks:
-                    found.append(cast(int, mark))
+                while start is not None and isinstance(mark := there.get(start + len(found)), int):
+                    if mark not in marks:
+                        break
+                    found.append(mark)
                 if found and start is not None:
                     self.slot_keys.update(range(start, start + len(found)))
                 self.slots[farm.name, family] = found
-        self.by_mark = {key for mark in self.marks.values() for key in (mark, mark & ~OURS)}
+        self.by_mark: set[ElementKey] = {
+            key for mark in self.marks.values() for key in (mark, mark & ~OURS)
+        }
+        self.records: set[ElementKey] = set()
+        records = _by_kind(running.kernel).get("farms")
+        for farm in farms if records else ():
+            piece = 0
+            while records and (key := (numbers.farms[farm.name], piece)) in records.elements:
+                self.records.add(key)
+                piece += 1
 
     def keys(self, kind: str) -> set[ElementKey]:
         if kind == "slots":
             return self.slot_keys
-        return cast("set[ElementKey]", self.by_mark) if kind.rstrip("46") in _BY_MARK else set()
+        if kind == "farms":
+            return self.records
+        return self.by_mark if kind.rstrip("46") in _BY_MARK else set()
 
 
 def _by_kind(kernel: KernelTable) -> dict[str, KernelMap]:
@@ -190,14 +206,15 @@ def _change(kind: str, wanted: Map, there: KernelMap, owned: _Owned) -> MapChang
     own = owned.keys(kind)
     gone = {key: old[key] for key in own if key in old and new.get(key, _ABSENT) != old[key]}
     come = {key: data for key, data in new.items() if old.get(key, _ABSENT) != data}
-    if any(key in old and key not in own for key in come) or (come and not own and kind != "slots"):
+    fixed = kind not in ("slots", "farms") and kind.rstrip("46") not in _BY_MARK
+    if any(key in old and key not in own for key in come) or (come and fixed):
         return None
     left = len(old) - len(gone) + len(come)
     if kind in ("cut", "states") and any(key in there.leases for key in gone):
         return None
-    if there.size is not None and (gone or come):
-        if room_for(left) != there.size or (kind == "cut" and not left):
-            return None
+    outgrown = there.size is not None and room_for(left) != there.size
+    if (gone or come) and (outgrown or (kind == "cut" and not left)):
+        return None
     return MapChange(replace(wanted, size=there.size, counter=there.counter), gone, come)
 
 

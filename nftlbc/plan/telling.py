@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from nftlbc.nft.difference import Difference, MapChange
-from nftlbc.plan import changes, drift, live, view
+from nftlbc.plan import changes, drift, hand_words, live, view
 from nftlbc.plan.changes import Change
 from nftlbc.plan.live import Live
 from nftlbc.plan.planning import Plan
@@ -16,6 +16,7 @@ _MOST = 4
 """Chains that are named; more are counted."""
 _NOTES = ("farms_", "states_")
 """What the table keeps for its own sake."""
+_REMOVED = ("farm-removed", "backend-removed")
 _AT_STAKE = ("farm-removed", "backend-removed", "backend-down", "persist")
 
 
@@ -95,6 +96,7 @@ def lines(plan: Plan, found: Sequence[Change]) -> Iterator[str]:
     """What would change, farm by farm; one line where nothing would."""
     if plan.empty:
         yield "nothing to change: the kernel's table is what the farms file says"
+        yield from _held(plan)
         return
     if plan.kernel is None:
         yield "there is no table inet nftlbc yet: all of it is new"
@@ -111,11 +113,20 @@ def lines(plan: Plan, found: Sequence[Change]) -> Iterator[str]:
     if changed:
         yield "the table was changed behind nftlbc's back, and is mended:"
         yield from (f"    {text}" for text in changed)
+    if any(each.kind in _REMOVED and "open connection" in each.text for each in found):
+        yield "open connections to what is removed go on to their end; apply --cut ends them"
+    yield from _held(plan)
+
+
+def _held(plan: Plan) -> Iterator[str]:
+    yield from (f"held by hand: {each['text']}" for each in hand_words.held(plan.farms))
 
 
 def as_json(plan: Plan, found: Sequence[Change]) -> dict[str, Any]:
-    """``{"changes": [{"kind", "farm", "subject", "text"}], "table": whether there is one}``."""
+    """``{"table": whether there is one, "changes": [{"kind", "farm", "subject", "text"}],
+    "held": [{"farm", "backend", "state", "by", "since", "text"}]}``."""
     return {
         "table": plan.kernel is not None,
         "changes": [each._asdict() for each in found],
+        "held": list(hand_words.held(plan.farms)),
     }

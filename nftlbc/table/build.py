@@ -6,7 +6,7 @@ alone: the same for every order of files, machine and Python.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
         if order
     }
     starts = place_slots(sizes, in_use.starts)
-    elements = _Elements()
+    elements = _Elements(in_use.sizes)
     numbers = Numbers(in_use)
     idle: dict[str, list[int]] = {}
     farm_numbers = {farm.name: numbers.farm(farm.name) for farm in farms}
@@ -102,7 +102,7 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
     if sizes:
         shared.append(ways.pick(names[4]))
     ending = set(in_use.ending) - numbers.given
-    watched = filters.chains(elements.traffic, elements.cut, ending)
+    watched = filters.chains(elements.traffic, elements.cut, ending, in_use.sizes)
     chains = [
         *shared,
         *program.shared.values(),
@@ -130,6 +130,7 @@ def _present(pool: Pool, in_use: InUse) -> tuple[int, ...]:
 class _Elements:
     """The rows of all farms, map by map and family by family."""
 
+    sizes: Mapping[str, int]
     slots: Sections = field(default_factory=dict)
     backends: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
     addresses: dict[Family, Sections] = field(default_factory=lambda: {4: {}, 6: {}})
@@ -220,23 +221,37 @@ class _Elements:
             self.ports[family][section] = ports
             self.own[family][section] = dict.fromkeys(ports)
 
+    def size(self, name: str, sections: Sections) -> int:
+        return self.sizes.get(name) or room_for(sum(map(len, sections.values())))
+
+    def _map(
+        self, name: str, key: str, data: str | None, sections: Sections, counter: bool = False
+    ) -> Map:
+        size = self.size(name, sections)
+        named = self.sized(name, sections)
+        return Map(named, key, data, size, counter=counter, sections=sections)
+
+    def sized(self, name: str, sections: Sections) -> str:
+        """The name of a map of this size."""
+        return f"{name}_{self.size(name, sections)}"
+
     def names(self) -> dict[Family, Names]:
-        slots = f"slots_{_room(self.slots)}"
+        slots = self.sized("slots", self.slots)
         return {
             family: Names(
                 slots=slots,
-                backends=f"backends{family}_{_room(self.backends[family])}",
-                addresses=f"addresses{family}_{_room(self.addresses[family])}",
+                backends=self.sized(f"backends{family}", self.backends[family]),
+                addresses=self.sized(f"addresses{family}", self.addresses[family]),
                 own=f"own{family}",
                 ports=f"ports{family}",
-                hairpins=f"hairpins{family}_{_room(self.hairpins[family])}",
+                hairpins=self.sized(f"hairpins{family}", self.hairpins[family]),
             )
             for family in FAMILIES
         }
 
     def maps(self) -> Iterable[Map]:
         """The maps that have elements; where none would look, none is declared."""
-        found = [_sized("slots", "typeof ct mark", "ct mark", self.slots)]
+        found = [self._map("slots", "typeof ct mark", "ct mark", self.slots)]
         for family in FAMILIES:
             address = _ADDRESS_TYPE[family]
             triple = f"type {address} . inet_proto . inet_service"
@@ -244,27 +259,18 @@ class _Elements:
             farm_and_source = f"typeof meta priority . {ip} saddr"
             target = f"{address} . inet_service"
             found += [
-                _sized(f"services{family}", triple, "verdict", self.services[family]),
+                self._map(f"services{family}", triple, "verdict", self.services[family]),
                 _interval(f"ranges{family}", triple, "verdict", self.ranges[family]),
-                _sized(f"backends{family}", "type mark", target, self.backends[family], True),
-                _sized(f"addresses{family}", "type mark", address, self.addresses[family], True),
+                self._map(f"backends{family}", "type mark", target, self.backends[family], True),
+                self._map(f"addresses{family}", "type mark", address, self.addresses[family], True),
                 _interval(f"own{family}", triple, None, self.own[family]),
                 _interval(f"ports{family}", triple, "inet_service", self.ports[family]),
-                _sized(f"snat{family}", "type mark", address, self.snat[family]),
-                _sized(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
+                self._map(f"snat{family}", "type mark", address, self.snat[family]),
+                self._map(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
             ]
-        records = _sized("farms", "typeof meta priority . ct mark", None, self.records)
-        states = _sized("states", "type mark", None, self.states)
+        records = self._map("farms", "typeof meta priority . ct mark", None, self.records)
+        states = self._map("states", "type mark", None, self.states)
         return [*(each for each in found if each.sections), records, states]
-
-
-def _room(sections: Sections) -> int:
-    return room_for(sum(map(len, sections.values())))
-
-
-def _sized(name: str, key: str, data: str | None, sections: Sections, counter: bool = False) -> Map:
-    size = _room(sections)
-    return Map(f"{name}_{size}", key, data, size, counter=counter, sections=sections)
 
 
 def ended(farm: Farm, record: Remembered) -> bool:
@@ -426,7 +432,7 @@ def _base_chains(elements: _Elements, program: _Program) -> Iterable[Chain]:
     for family in FAMILIES:
         triple = ways.triple(family)
         if elements.services[family]:
-            name = f"services{family}_{_room(elements.services[family])}"
+            name = elements.sized(f"services{family}", elements.services[family])
             listen.append((VerdictMap(name, triple),))
         if elements.ranges[family]:
             listen.append((VerdictMap(f"ranges{family}", triple),))
@@ -438,7 +444,13 @@ def _base_chains(elements: _Elements, program: _Program) -> Iterable[Chain]:
     if program.replaces:
         flags = OURS | REPLACE_SOURCE
         sources: list[Rule] = [
-            (Snat(family, f"snat{family}_{_room(elements.snat[family])}", BACKEND_BITS),)
+            (
+                Snat(
+                    family,
+                    elements.sized(f"snat{family}", elements.snat[family]),
+                    BACKEND_BITS,
+                ),
+            )
             for family in FAMILIES
             if elements.snat[family]
         ]

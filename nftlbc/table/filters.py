@@ -47,7 +47,10 @@ class Watched(NamedTuple):
 
 
 def chains(
-    traffic: Mapping[str, Elements], cut: Mapping[str, Elements], ending: Collection[int]
+    traffic: Mapping[str, Elements],
+    cut: Mapping[str, Elements],
+    ending: Collection[int],
+    sizes: Mapping[str, int],
 ) -> Watched:
     """The chains and sets for the backends whose traffic is counted, and for those cut off.
 
@@ -57,8 +60,9 @@ def chains(
     maps: list[Map] = []
     rules: list[Rule] = []
     if traffic:
-        size = room_for(sum(map(len, traffic.values())))
+        room = room_for(sum(map(len, traffic.values())))
         for name, direction in _COUNTED:
+            size = sizes.get(name, room)
             counting = Map(f"{name}_{size}", "type mark", None, size, (), True, traffic)
             maps.append(counting)
             rules.append((MatchDirection(direction), MatchMarkIn(counting.name, BACKEND_BITS)))
@@ -67,7 +71,7 @@ def chains(
         sections = dict(cut)
         if ending:
             sections[_REMOVED] = dict.fromkeys(sorted(ending))
-        size = room_for(sum(map(len, sections.values())))
+        size = sizes.get("cut") or room_for(sum(map(len, sections.values())))
         leased: dict[ElementKey, Milliseconds] = dict.fromkeys(sorted(ending), _SILENT)
         flags = ("timeout",)
         ended = Map(f"cut_{size}", "type mark", None, size, flags, False, sections, leased)

@@ -42,6 +42,8 @@ class InUse:
     """The first slots of pools."""
     slots: Mapping[tuple[str, Family], Sequence[int]] = field(default_factory=dict)
     """From slot to mark, of pools whose weights were measured."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Of maps, by their names without them, where they are to stay as they are."""
     ending: Collection[int] = ()
     """Marks of which some were removed backends', whose connections are to be ended."""
 

@@ -46,7 +46,7 @@ def pieces(text: str) -> list[str]:
         return [text]
     import textwrap
 
-    return textwrap.wrap(text, LONGEST)
+    return textwrap.wrap(text, LONGEST, break_on_hyphens=False)
 
 
 def whole(parts: Mapping[int, str]) -> str:

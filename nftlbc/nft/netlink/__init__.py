@@ -17,7 +17,7 @@ from nftlbc.nft.netlink.kernel_table import (
     KernelRule,
     KernelTable,
 )
-from nftlbc.nft.netlink.picking import Picking, pick
+from nftlbc.nft.netlink.picking import Picking, counters, pick
 from nftlbc.nft.netlink.reading import every, generation, read
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "KernelTable",
     "Lease",
     "Picking",
+    "counters",
     "every",
     "generation",
     "pick",

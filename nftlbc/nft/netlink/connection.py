@@ -7,11 +7,12 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final
 
 from nftlbc.nft.netlink.messages import (
+    ACK,
     BEGIN,
     DONE,
     DUMP,
@@ -182,12 +183,37 @@ class Connection:
         while True:
             yield self._datagram()
 
+    def done(self, kind: int, asked: Sequence[tuple[int, bytes]]) -> int:
+        """Sends some requests of one kind (family and attributes of each); how many were carried
+        out. What is not there is none."""
+        self._sequence += 1
+        self._write(
+            b"".join(self._request(kind, REQUEST | ACK, each, family) for family, each in asked)
+        )
+        carried = answered = 0
+        for message in self._received():
+            if message.kind == ERROR:
+                code = _code(message)
+                if code not in (0, errno.ENOENT):
+                    raise refused(code)
+                carried += not code
+                answered += 1
+            if answered == len(asked):
+                break
+        return carried
+
     def _send(self, kind: int, flags: int, asked: bytes, family: int = INET) -> None:
         self._sequence += 1
+        self._write(self._request(kind, flags, asked, family))
+
+    def _request(self, kind: int, flags: int, asked: bytes, family: int) -> bytes:
         length = HEADER.size + FAMILY.size + len(asked)
         header = HEADER.pack(length, kind, flags, self._sequence, 0)
+        return header + FAMILY.pack(family, 0, 0) + asked
+
+    def _write(self, text: bytes) -> None:
         try:
-            self._socket.send(header + FAMILY.pack(family, 0, 0) + asked)
+            self._socket.send(text)
         except OSError as problem:
             raise refused(problem.errno or 0) from None
 

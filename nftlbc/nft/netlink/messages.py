@@ -22,7 +22,7 @@ ATTRIBUTE_TYPE: Final = 0x3FFF
 """The two bits above say that it nests, and its byte order."""
 
 ERROR, DONE = 2, 3
-REQUEST, DUMP, INTERRUPTED = 0x1, 0x300, 0x10
+REQUEST, ACK, DUMP, INTERRUPTED = 0x1, 0x4, 0x300, 0x10
 BEGIN, END = 16, 17
 """Of a transaction."""
 

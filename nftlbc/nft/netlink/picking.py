@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nftlbc.nft.netlink import parts
 from nftlbc.nft.netlink.connection import Connection
-from nftlbc.nft.netlink.elements import Contents, count_of, read_elements
+from nftlbc.nft.netlink.elements import Contents, Counted, count_of, read_elements
 from nftlbc.nft.netlink.kernel_table import KernelChain, KernelMap, KernelTable
 from nftlbc.nft.netlink.messages import (
     ATTRIBUTE,
@@ -35,6 +35,7 @@ from nftlbc.nft.netlink.messages import (
 )
 from nftlbc.nft.netlink.parts import FoundSet
 from nftlbc.nft.netlink.reading import OURS, SETS, at_once, elements_of, list_of, steadily
+from nftlbc.table.model import ElementKey
 
 _LONGEST = 127
 """Bytes of a chain's name."""
@@ -163,3 +164,10 @@ def pick(
         )
 
     return steadily(attempt)
+
+
+def counters(map: str, keys: Iterable[int]) -> list[tuple[ElementKey, Counted]]:
+    """What elements of a map have counted until now; those that are not there are left away."""
+    wanted = [(key,) for key in keys]
+    found = pick(lambda picking: ({map: picking.elements(map, wanted)}, {}))
+    return list(found.maps[map].counters.items()) if found and map in found.maps else []

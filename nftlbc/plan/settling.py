@@ -1,0 +1,105 @@
+"""What has to follow a transaction: the kernel's list of connections is not part of the table.
+
+Flows of UDP that are stuck to a backend that is gone are taken off that list, so that their next
+packet is balanced anew; clients of backends that are cut off and only wait are reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from nftlbc.nft import conntrack, flows, waking
+from nftlbc.nft.flows import TCP, Flow
+from nftlbc.nft.program import NftError
+from nftlbc.plan.planning import Plan
+
+_ROUNDS: Final = 3
+_PAUSE: Final = 0.2
+"""Seconds for the answers of a round; on a way of more than that the next packet does it."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was done about connections."""
+
+    moved: int = 0
+    """Flows whose next packet is balanced anew."""
+    cut: int = 0
+    """TCP connections to backends that are cut off."""
+    waiting: int = 0
+    """Of them, those not known to have ended: they end with their client's next packet."""
+    problems: tuple[NftError, ...] = ()
+    """What could not be done. The table is as it should be all the same."""
+
+    def lines(self) -> Iterator[str]:
+        """What was done, in words."""
+        if self.moved:
+            were = "1 UDP flow is" if self.moved == 1 else f"{self.moved} UDP flows are"
+            yield f"{were} balanced anew with the next packet"
+        if self.cut:
+            ended = self.cut - self.waiting
+            if ended:
+                were = "1 open connection was" if ended == 1 else f"{ended} open connections were"
+                yield f"{were} reset"
+            if self.waiting:
+                ends = "1 open connection ends" if self.waiting == 1 else ""
+                ends = ends or f"{self.waiting} open connections end"
+                yield f"{ends} with the client's next packet"
+
+
+def settle(plan: Plan) -> Settled:
+    """After ``planning.apply`` or ``planning.change``, under the same lock."""
+    return settled(plan.left, plan.cut)
+
+
+def settled(left: Collection[int], cut: Collection[int]) -> Settled:
+    """The same for the numbers of backends.
+
+    left: of those that are gone or down: their UDP flows move, their TCP connections go on.
+    cut: of those whose connections end, of every protocol.
+    """
+    marks = {*left, *cut}
+    if not marks:
+        return Settled()
+    try:
+        found = flows.of(marks)
+    except NftError as refusal:
+        remedy = "those of UDP go where they went until they pause for 30 s to 2 minutes"
+        return Settled(problems=(NftError(refusal.message, remedy),))
+    problems: list[NftError] = []
+    moved = 0
+    # An association of SCTP can't go on elsewhere: without its entry it ends.
+    gone = [each for each in found if each.protocol != TCP and _goes(each, cut)]
+    try:
+        moved = flows.forget(gone)
+    except NftError as refusal:
+        problems.append(NftError(f"UDP flows can't be moved: {refusal.message}", refusal.remedy))
+    ending = [each for each in found if each.protocol == TCP and each.mark in cut]
+    opened = sum(each.state in conntrack.OPEN for each in ending)
+    waiting = opened
+    try:
+        waiting = _woken(ending, cut) if ending else 0
+    except NftError as refusal:
+        if opened:
+            problems.append(refusal)
+    return Settled(moved, opened, min(waiting, opened), tuple(problems))
+
+
+def _goes(flow: Flow, cut: Collection[int]) -> bool:
+    return flow.protocol == flows.UDP or flow.mark in cut
+
+
+def _woken(ending: list[Flow], cut: Collection[int]) -> int:
+    """How many are open after their clients were reached."""
+    for _ in range(_ROUNDS):
+        idle = [each for each in ending if each.state in waking.WAITING]
+        if not idle:
+            break
+        waking.wake(idle)
+        time.sleep(_PAUSE)
+        # The kernel notes a connection that a rule has reset as closed (since Linux 6.3).
+        ending = [each for each in flows.of(cut) if each.protocol == TCP]
+    return sum(each.state in conntrack.OPEN for each in ending)
