@@ -42,11 +42,31 @@ STRINGS = (
     "10.0.0.1",
     "",
 )
+PATHS = ("/etc/one", "/etc/with blank", "/ünïcode ☃", '/"quoted"', "/#no; comment { }")
+TEXTS: dict[str, tuple[str, ...]] = {
+    "path": ("/", "/healthz", "/a?b=%20#no;comment{}"),
+    "host": ("example.org", "10.0.0.1:80", "[2001:db8::1]:8080"),
+    "header": ("X-One", "80", "$dollar", "$$two", "back-slash"),
+    "server-name": ("example.org", "10.0.0.1", "80"),
+    "body": ("/healthz", "ünïcode ☃", "$dollar", "tab\tand\nnewline"),
+    "ca": PATHS,
+    "name": ("example.org", "_sip._tcp.example.org.", "80", "."),
+    "answer": ("10.0.0.1", "80", "ünïcode ☃", "$dollar"),
+    "send": ("", "80", "tab\tand\nnewline", "$dollar", "ünïcode"),
+    "expect": ("", "80", "tab\tand\nnewline", "$dollar"),
+    "hello": ("example.org", "[10.0.0.1]"),
+    "command": PATHS,
+    "user": ("admin", "ünïcode ☃", "80"),
+    "community": PATHS,
+    "auth-key": ("NAME", "_key_2"),
+    "privacy-key": PATHS,
+}
+"""What a text may be, by option."""
 KINDS: dict[str, tuple[str, ...]] = {
     "tcp": (),
     "tls": ("server-name S", "verify off", "ca S", "expires-within 14d"),
     "http": (
-        "method HEAD",
+        "method OPTIONS",
         "path S",
         "host S",
         "header S S",
@@ -60,7 +80,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "dns": ("name S", "type AAAA", "expect noerror", "answer S", "over tcp"),
     "udp": ("send S", "expect S"),
     "smtp": ("hello S",),
-    "agent": ("send S",),
+    "agent": ("port 8081", "send S"),
     "exec": ("command S S S",),
     "snmp": (
         "version 3",
@@ -73,7 +93,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Options of each kind of check, S for a string; the first of a few kinds is needed."""
-NEEDED = ("dns", "udp", "exec")
+NEEDED = ("dns", "udp", "exec", "agent")
 
 
 @dataclass
@@ -190,8 +210,8 @@ class _Maker:
     def value(self, value: object) -> str:
         return self.define([str(value)]) if self.defines and self.chance(0.1) else str(value)
 
-    def string(self) -> str:
-        text = quoted(self.random.choice(STRINGS))
+    def string(self, option: str) -> str:
+        text = quoted(self.random.choice(TEXTS.get(option, STRINGS)))
         return self.define([text]) if self.defines and self.chance(0.1) else text
 
     def listed(self, values: Iterable[object]) -> Braces:
@@ -283,7 +303,7 @@ class _Maker:
             ["when-all-down", self.random.choice(["refuse", "keep"])],
             ["slow-start", self.value("60s")],
             ["count", "traffic"],
-            ["on-change", "exec", quoted("/etc/x"), *(self.string() for _ in range(2))],
+            ["on-change", "exec", quoted("/etc/x"), *(self.string("") for _ in range(2))],
         ]
         chosen = self.random.sample(found, self.random.randint(0, len(found)))
         if not in_defaults and ["quorum"] not in [each[:1] for each in chosen]:  # type: ignore[index]
@@ -298,11 +318,17 @@ class _Maker:
         chosen = [option for option in options[1:] if self.chance()]
         if options and (kind in NEEDED or self.chance()):
             chosen.insert(0, options[0])
+        if kind == "snmp":
+            version, community, *rest = options
+            chosen = self.random.choice(
+                [[community], *([version, *rest[:count]] for count in (1, 3, 5))]
+            )
         common = ["port 8081", "interval 5s", "timeout 1s", "fall 3", "rise 2", "source 10.255.0.1"]
-        chosen += [option for option in common if self.chance(0.4)]
+        chosen += [each for each in common if each not in chosen and self.chance(0.4)]
         body: list[Statement] = [
-            [self.string() if word == "S" else word for word in option.replace(",", " ,").split()]
+            [self.string(option.split()[0]) if word == "S" else word for word in words]
             for option in chosen
+            for words in [option.replace(",", " ,").split()]
         ]
         return Block(["check", kind], body) if body or self.chance() else ["check", kind]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nftlbc.diagnostics import Also, did_you_mean, in_words, near
 from nftlbc.farms import Check, CheckValue
-from nftlbc.language import hosts, values
+from nftlbc.language import check_sense, hosts, values
 from nftlbc.language.shapes import BLOCKS, MISTAKE, PLAIN, TOP, Statement
 from nftlbc.language.values import Context, Item
 from nftlbc.source import Place
@@ -196,6 +196,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "exec": ("command",),
     "dns": ("name",),
     "udp": ("send",),
+    "agent": ("port",),
 }
 
 
@@ -221,6 +222,9 @@ def read(context: Context, statement: Statement) -> Check | None:
         if name not in places and not mistaken:
             place = statement.place()
             context.error(f"check {kind} needs a {name}", place, f"add {name} to its block")
+    if not mistaken:
+        for name, fault in check_sense.together(kind, found):
+            context.error(fault.message, places.get(name, statement.place()), fault.help)
     if mistaken or len(context.diagnostics) > before:
         return None
     if "timeout" not in found and "interval" in found:
@@ -265,12 +269,19 @@ def _read_option(
         context.error(f"{name} is given twice", place, None, Also("first here", places[name]))
     places.setdefault(name, place)
     listed = values.items(context, statement, arguments)
+    before = len(context.diagnostics)
     if arguments and not listed:
         return False
     if option.form == "word":
         value = _word(context, name, option, listed, place)
     else:
         value = FORMS[option.form](context, name, listed, place)
+    if len(context.diagnostics) > before:
+        value = None
+    elif value is not None and (fault := check_sense.fault(kind, name, value)) is not None:
+        also = next((item.also for item in listed if item.used), None)
+        context.error(fault.message, listed[fault.part].place, fault.help, also)
+        value = None
     if value is not None and not again:
         found[name] = (*found.get(name, ()), value) if option.many else value
     return value is not None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from nftlbc.diagnostics import Also, Diagnostic, error
 from nftlbc.farms import Farm
-from nftlbc.rules import backends, listeners, settings
+from nftlbc.rules import backends, checks, listeners, settings
 
 __all__ = ["check"]
 
@@ -27,6 +27,7 @@ def check(farms: Sequence[Farm]) -> list[Diagnostic]:
     for farm in farms:
         backends.check(farm, found)
         settings.check(farm, found)
+        checks.check(farm, found)
     return _once(found)
 
 

@@ -39,21 +39,6 @@ def check(farm: Farm, found: list[Diagnostic]) -> None:
                 "run it in a loop (probe --every 2s) or by a timer shorter than this time",
             )
         )
-    if farm.checks:
-        found += _sources(farm)
-
-
-def _sources(farm: Farm) -> Iterator[Diagnostic]:
-    """Addresses that checks are sent from, and nobody of their family to send them to."""
-    for number, each in enumerate(farm.checks):
-        if each.source is not None and "backend" not in farm.mistaken:
-            family = family_of(each.source)
-            if not any(backend.family == family for backend in farm.backends):
-                message = (
-                    f"check {each.kind} of farm {farm.name} is sent from {each.source},"
-                    f" and there is no IPv{family} backend"
-                )
-                yield warning(message, farm.place(f"check {number}"))
 
 
 def _snat(farm: Farm) -> Iterator[Diagnostic]:

@@ -158,8 +158,8 @@ LIMITS: dict[str, tuple[str, list[Any], list[Any]]] = {
         [99, 600, "2xx", []],
     ),
     "a word": (
-        '{"check": {"kind": "snmp", "version": VALUE}}',
-        ["2c", "3", 3],
+        '{"check": {"kind": "snmp", "version": VALUE, "user": "x"}}',
+        ["3", 3],
         ["1", 2, "v3"],
     ),
     "a text to look for": (
