@@ -86,10 +86,13 @@ def plan(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None 
         farms = overlay(kernel, farms, int(time.time()))
     if edit is not None:
         farms = edit(recall.beside(kernel, farms))
-    return _plan(kernel, farms, ending)
+    return between(kernel, farms, ending)
 
 
-def _plan(kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int]) -> Plan:
+def between(
+    kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int] = ()
+) -> Plan:
+    """From a table that was read, or none, to the one that farms want, as they are."""
     numbers = InUse() if kernel is None else in_use(kernel, farms)
     if ending:
         numbers = replace(numbers, ending={*numbers.ending, *ending})
@@ -135,7 +138,7 @@ def changed(edit: Edit) -> Plan:
     kernel = read()
     if kernel is None:
         raise NftError(NO_TABLE, APPLY_FIRST)
-    return _plan(kernel, edit(recall.recall(kernel)), ())
+    return between(kernel, edit(recall.recall(kernel)), ())
 
 
 def _send(make: Callable[[], Plan]) -> Plan:

@@ -28,6 +28,8 @@ class Series:
     """What one target answered, one time after the other."""
 
     results: list[Result] = field(default_factory=list)
+    earlier: tuple[float, ...] = ()
+    """Seconds of right answers in rounds before."""
 
     @property
     def last(self) -> Result:
@@ -40,7 +42,7 @@ class Series:
     @property
     def seconds(self) -> list[float]:
         """Of the answers that were right."""
-        return [result.seconds for result in self.results if result.passed]
+        return [*self.earlier, *(each.seconds for each in self.results if each.passed)]
 
 
 def repeats(uses: Iterable[Use]) -> int:
@@ -104,7 +106,7 @@ def outcomes(
     warnings = []
     for (farm, backend), several in parts.items():
         if all(series is not None for _, _, series in several):
-            outcome = _together([(use, series) for use, _, series in several if series is not None])
+            outcome = together([(use, series) for use, _, series in several if series is not None])
             result.setdefault(farm, {})[backend] = outcome
             warnings += [
                 Event("warning", farm, backend, f"{target}: {series.last.warning}")
@@ -114,8 +116,8 @@ def outcomes(
     return result, warnings
 
 
-def _together(several: Sequence[tuple[Use, Series]]) -> Outcome:
-    """All have to pass."""
+def together(several: Sequence[tuple[Use, Series]]) -> Outcome:
+    """Of one backend: all its checks have to pass."""
     failures = []
     for use, series in several:
         if not series.last.passed and (is_down(use) or series.failed(use.check.fall)):

@@ -1,0 +1,50 @@
+"""The farms file of a loop: read again when it, or a file that it includes, has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nftlbc.farms import Farm
+
+_Stamp = tuple[int, int, int] | None
+
+
+class FarmsFile:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._farms: tuple[Farm, ...] = ()
+        self._stamps: dict[Path, _Stamp] = {}
+
+    def farms(self) -> tuple[Farm, ...]:
+        """As they were when the file was last without a mistake."""
+        return self._farms
+
+    def changed(self) -> bool:
+        """Whether one of the files is another one than when it was read, or a folder from which
+        files are included. Standard input never changes."""
+        return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+
+    def read(self) -> tuple[tuple[Farm, ...], tuple[str, str | None] | None]:
+        """The farms, or the old ones and what is wrong, with its remedy."""
+        from nftlbc import pipeline
+        from nftlbc.diagnostics import has_errors
+        from nftlbc.language.load import load
+        from nftlbc.language.values import Context
+
+        paths = {each.path for each in load(self._name, Context()) if each.path is not None}
+        folders = {path.parent for path in paths - {Path(self._name)}}
+        self._stamps = {path: _stamp(path) for path in (*paths, *folders)}
+        farms, diagnostics = pipeline.read(self._name)
+        if has_errors(diagnostics):
+            return self._farms, (f"{self._name} has mistakes", f"nftlbc check {self._name}")
+        self._farms = farms
+        return farms, None
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
