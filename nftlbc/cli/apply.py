@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gc
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nftlbc.cli.compile import FileArgument, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, warn, write
+
+if TYPE_CHECKING:
+    from nftlbc.farms import Farm
+    from nftlbc.plan.planning import Plan
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
@@ -58,6 +64,9 @@ def apply(
     cut: Annotated[
         bool, typer.Option("--cut", help="End open connections to backends that are removed.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Check the backends first; the line for cron.")
+    ] = False,
     no_wait: NoWait = False,
     quiet: Quiet = False,
 ) -> None:
@@ -74,6 +83,9 @@ def apply(
             f"no farm in {file}: nothing would be balanced any more",
             "if that is meant, nftlbc remove takes the table away",
         )
+    if probe:
+        _probed(farms, cut, no_wait, quiet)
+        return
     try:
         with lock.held(wait=not no_wait):
             # Those removed before are among them; who is still there is not cut.
@@ -83,14 +95,33 @@ def apply(
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:
-        backends = sum(len(farm.backends) for farm in farms)
-        what = "nothing to change" if found.empty else "done"
-        counts = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
-        say(f"table inet nftlbc: {counts}: {what}")
+        _done(farms, found)
         for line in settled.lines():
             say(line)
     for problem in settled.problems:
         warn(problem.message, problem.remedy)
+
+
+def _done(farms: Sequence[Farm], plan: Plan) -> None:
+    backends = sum(len(farm.backends) for farm in farms)
+    what = "nothing to change" if plan.empty else "done"
+    counts = f"{counted(len(farms), 'farm')}, {counted(backends, 'backend')}"
+    say(f"table inet nftlbc: {counts}: {what}")
+
+
+def _probed(farms: Sequence[Farm], cut: bool, no_wait: bool, quiet: bool) -> None:
+    """Silent where nothing changes and nobody watches: cron sends what is said."""
+    from nftlbc.cli.probe import progress, report
+    from nftlbc.nft.program import NftError
+    from nftlbc.probe import once
+
+    try:
+        run = once.apply(farms, once.Options(wait=not no_wait, cut=cut), progress(quiet))
+    except NftError as refusal:
+        fail(Status.REFUSED, refusal.message, refusal.remedy)
+    if not quiet and (sys.stderr.isatty() or not run.plan.silent):
+        _done(farms, run.plan)
+    report(run, json=False, explain=False, quiet=quiet)
 
 
 def remove(

@@ -13,9 +13,10 @@ import typer
 
 from nftlbc.cli.apply import NoWait
 from nftlbc.cli.compile import FileArgument, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, write
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, warn, write
 
 if TYPE_CHECKING:
+    from nftlbc.probe.asking import Progress
     from nftlbc.probe.judging import Event
     from nftlbc.probe.once import Run
 
@@ -68,7 +69,7 @@ def probe(
     gc.disable()
     farms = read_farms(file, quiet=quiet)
     try:
-        run = once.probe(farms, options, _progress(quiet))
+        run = once.probe(farms, options, progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     report(run, json=json, explain=explain, quiet=quiet, dry=dry_run)
@@ -76,14 +77,22 @@ def probe(
 
 def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False) -> None:
     """Tells what a run found; ends with 4 where a farm is below its quorum."""
-    from nftlbc.probe import telling
+    from nftlbc.probe import once, telling
 
     tell(run.decision.events, json=json)
     if explain:
         write("".join(f"{line}\n" for line in telling.explained(run)))
     if run.decision.unknown:
         say(f"nftlbc: {run.decision.unknown} backends were not checked in time")
-    if not quiet and sys.stderr.isatty():
+    if not quiet:
+        for line in run.settled.lines():
+            say(line)
+    for refusal in run.settled.problems:
+        warn(refusal.message, refusal.remedy)
+    if not dry:
+        for problem in once.called(run):
+            warn(problem)
+    if explain or dry or (json is False and not quiet and sys.stderr.isatty()):
         done = "nothing to change" if run.plan.empty else "would change" if dry else "done"
         say(f"{telling.summary(run)}: {done}")
     below = run.below
@@ -118,7 +127,7 @@ def seconds(option: str, text: str) -> float:
     return time_
 
 
-def _progress(quiet: bool):  # type: ignore[no-untyped-def]
+def progress(quiet: bool) -> Progress | None:
     """Draws how many checks were made, on a terminal."""
     if quiet or not sys.stderr.isatty():
         return None

@@ -66,6 +66,16 @@ class Plan:
         return [each for each in changes if each.map.name.startswith(kind)]
 
     @property
+    def silent(self) -> bool:
+        """It changes nothing, or nothing but what the table remembers of weights and checks."""
+        found = self.difference
+        if self.empty or found is None:
+            return self.empty
+        return replace(found, maps=()).empty and all(
+            each.map.name.startswith("states") for each in found.maps
+        )
+
+    @property
     def empty(self) -> bool:
         return not self.transaction.change and not self.transaction.clearing
 

@@ -55,7 +55,7 @@ class Running:
         wanted = build(farms, self._numbers(farms, owned, maps))
         changes = []
         for kind, there in maps.items():
-            each = wanted.map.get(there.name) or Map(there.name, there.key, there.data)
+            each = wanted.map.get(there.name) or Map(there.name, f"type {there.key}", there.data)
             change = _change(kind, each, there, owned)
             if change is None:
                 return None
@@ -222,9 +222,12 @@ _ABSENT = object()
 
 
 def _known(wanted: Table, kernel: KernelTable) -> bool:
-    """Every map and every shared chain is there."""
+    """Every map and every shared chain is there. What rules of base chains and of ``source`` name
+    depends on all farms, and not on their states."""
     return all(each.name in kernel.maps for each in wanted.maps if each.elements) and all(
-        same_rules(kernel.chains.get(chain.name), chain)
+        chain.name in kernel.chains
+        if chain.hook is not None or chain.name == "source"
+        else same_rules(kernel.chains.get(chain.name), chain)
         for chain in wanted.chains
-        if chain.hook is None and not chain.name.startswith("farm-")
+        if not chain.name.startswith("farm-")
     )

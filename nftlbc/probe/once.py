@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nftlbc.farms import Farm
 from nftlbc.nft import conntrack, lock
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.program import NftError
-from nftlbc.plan import planning, recall
+from nftlbc.plan import planning, recall, settling
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
 from nftlbc.plan.remembering import overlay
+from nftlbc.plan.settling import Settled
 from nftlbc.probe import judging, loads
 from nftlbc.probe.asking import Progress, Series, Uses, ask_all, with_checks
 from nftlbc.probe.deciding import Decision, decide
@@ -33,6 +34,8 @@ class Options:
     """The table is not changed."""
     wait: bool = True
     """For the lock."""
+    cut: bool = False
+    """``apply`` ends the connections of removed backends."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Run:
     before: tuple[Farm, ...]
     decision: Decision
     plan: Plan
+    settled: Settled
 
     @property
     def below(self) -> list[str]:
@@ -97,12 +101,28 @@ def _run(
         return decision.farms
 
     if options.dry:
+        settled = Settled()
         plan = planning.plan(file, edit=edit) if applying else planning.changed(edit)
     else:
         with lock.held(wait=options.wait):
-            plan = planning.apply(file, edit=edit) if applying else planning.change(edit)
+            if applying:
+                ending = conntrack.count().tcp if options.cut else ()
+                plan = planning.apply(file, ending, edit)
+            else:
+                plan = planning.change(edit)
+            settled = settling.settle(plan)
     before, decision = made[0]
-    return Run(uses, found, before, decision, plan)
+    return Run(uses, found, before, decision, plan, settled)
+
+
+def called(run: Run) -> Iterator[str]:
+    """Calls the commands of farms in which a state or the quorum changed; yields what went wrong.
+    Not to be called under the lock."""
+    from nftlbc import on_change
+
+    for before, after in zip(run.before, run.decision.farms, strict=True):
+        if after.on_change and after != before:
+            yield from on_change.call(after.on_change, on_change.events(before, after))
 
 
 def _connections(farms: Sequence[Farm]) -> Open | None:
