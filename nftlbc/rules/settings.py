@@ -31,13 +31,45 @@ def check(farm: Farm, found: list[Diagnostic]) -> None:
         found += _slots(farm)
     elif balance.scheduler in _STATIC:
         found += _shares(farm)
-    if farm.slow_start:
+    if "check" not in farm.mistaken:
+        found += _measured(farm)
+    if farm.slow_start and balance.scheduler == "consistent":
+        found.append(
+            warning(
+                f"slow-start does nothing in farm {farm.name}: consistent has no weights that move",
+                farm.place("slow-start"),
+                "a returning backend gets exactly its own clients back",
+            )
+        )
+    elif farm.slow_start:
         found.append(
             warning(
                 "slow-start is moved on by nftlbc probe alone",
                 farm.place("slow-start"),
                 "run it in a loop (probe --every 2s) or by a timer shorter than this time",
             )
+        )
+
+
+_NEEDS = {
+    "least-response": ((), "the times of its checks", "check tcp"),
+    "least-cpu": (("snmp", "agent"), "a check that tells the load", "check snmp or check agent"),
+    "custom": (("exec",), "a command that prints the load", 'check exec { command "/..." }'),
+}
+"""What a scheduler follows: kinds of checks (none named: any), in words, and how it reads."""
+
+
+def _measured(farm: Farm) -> Iterator[Diagnostic]:
+    """Schedulers whose figures nobody measures."""
+    needed = _NEEDS.get(farm.balance.scheduler)
+    if needed is None:
+        return
+    kinds, what, how = needed
+    if not any(not kinds or check.kind in kinds for check in farm.checks):
+        yield warning(
+            f"{farm.balance.scheduler} of farm {farm.name} follows {what}, and there is none",
+            farm.place("balance"),
+            f"add {how}; without it the weights stay as they are written",
         )
 
 
