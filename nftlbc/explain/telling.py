@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nftlbc.diagnostics import position
+from nftlbc.diagnostics import position, printable
 from nftlbc.explain.outcome import Delivered, NotOurs, Refused, Share, Sure
 from nftlbc.explain.story import Absent, Choice, Known, Story, Value
 from nftlbc.farms import Address, Farm, Milliseconds
 from nftlbc.source import Place
+from nftlbc.times import left
 
 _LABEL = 10
 """Width of the first column."""
@@ -19,8 +20,11 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, 
 Row = tuple[str, str]
 
 
-def lines(story: Story) -> list[str]:
-    """What happens, a step a line; labels in the first column."""
+def lines(story: Story, drift: Sequence[str] = ()) -> list[str]:
+    """What happens, a step a line; labels in the first column.
+
+    drift: how the kernel's table differs from what its farms make.
+    """
     packet = story.packet
     target = f"{_endpoint(packet.destination, packet.port)}/{packet.protocol}"
     rows: list[Row] = [("from", _client(story)), ("to", target)]
@@ -35,6 +39,9 @@ def lines(story: Story) -> list[str]:
         rows += _choice_rows(story, story.farm)
         rows += _end_rows(story, story.farm)
         rows += _absent_rows(story, story.farm)
+    rows += [("drift", text) for text in drift]
+    if drift:
+        rows.append(("drift", "told by its elements and its farms' rules; see nftlbc plan FILE"))
     return _labelled(rows)
 
 
@@ -82,10 +89,12 @@ def _values(values: Sequence[Value]) -> str:
 
 
 def _known(farm: Farm, known: Known) -> str:
+    whose = f"known as a client of {printable(known.backend)}" if known.backend else "known"
+    time = "" if known.left is None else f" for another {left(known.left)}"
     said = {
         "new": "not known yet",
-        "known": "known, and its backend serves it",
-        "gone": "known, but its backend is gone: another one is chosen and remembered",
+        "known": f"{whose}{time}" if known.backend else "known, and its backend serves it",
+        "gone": f"{whose}, but its backend is gone: another one is chosen and remembered",
         "not told": "taken for new, as the client's port was not told",
     }
     time = f" for {_time(farm.persistence.timeout)}" if farm.persistence else ""
