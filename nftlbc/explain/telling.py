@@ -35,7 +35,7 @@ def lines(story: Story, drift: Sequence[str] = ()) -> list[str]:
         text = f"{story.listener} of farm {story.farm.name}, IPv{packet.family}{where}"
         rows.append(("listener", text))
         if story.known is not None:
-            rows.append(("persist", _known(story.farm, story.known)))
+            rows += _known(story.farm, story.known)
         rows += _choice_rows(story, story.farm)
         rows += _end_rows(story, story.farm)
         rows += _absent_rows(story, story.farm)
@@ -88,17 +88,22 @@ def _values(values: Sequence[Value]) -> str:
     return ", ".join(texts)
 
 
-def _known(farm: Farm, known: Known) -> str:
-    whose = f"known as a client of {printable(known.backend)}" if known.backend else "known"
-    time = "" if known.left is None else f" for another {left(known.left)}"
+def _known(farm: Farm, known: Known) -> list[Row]:
     said = {
-        "new": "not known yet",
-        "known": f"{whose}{time}" if known.backend else "known, and its backend serves it",
-        "gone": f"{whose}, but its backend is gone: another one is chosen and remembered",
-        "not told": "taken for new, as the client's port was not told",
+        "new": ": not known yet",
+        "known": ": known, and its backend serves it",
+        "gone": ": known, but its backend is gone: another one is chosen and remembered",
+        "not told": ": taken for new, as the client's port was not told",
     }
+    text = "" if known.backend else said[known.state]
     time = f" for {_time(farm.persistence.timeout)}" if farm.persistence else ""
-    return f"{_values(known.values)}{time}: {said[known.state]}"
+    rows = [("persist", f"{_values(known.values)}{time}{text}")]
+    if known.backend:
+        rest = "" if known.left is None else f" for another {left(known.left)}"
+        gone = ", which is down: another one is chosen" if known.state == "gone" else ""
+        client = f"known as a client of {printable(known.backend)}{rest}{gone}"
+        rows.append(("sticky", client))
+    return rows
 
 
 def _choice_rows(story: Story, farm: Farm) -> list[Row]:

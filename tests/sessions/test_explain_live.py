@@ -192,7 +192,7 @@ def _commands(client: str) -> None:
     assert told.returncode == 0, told.stderr
     document = json.loads(command("explain", "--live", "--json", client, "10.3.0.1:80/tcp").stdout)
     backend = document["persist"]["backend"]
-    assert f"for 5m: known as a client of {backend} for another 4m 5" in told.stdout
+    assert f"sticky    known as a client of {backend} for another 4m 5" in told.stdout
     assert "without   app1: draining (by hand, alice): its known clients stay" in told.stdout
     assert "          app2: down (by hand, alice)" in told.stdout
     assert document["drift"] == []
