@@ -150,7 +150,8 @@ def of_table(table: KernelTable, choice: Choice) -> Sessions:
     """The entries of a table of which at least those maps were read (``_NEEDED``)."""
     numbers = {number: name for name, number in farm_numbers(table).items()}
     backends = _backends(table)
-    meant = _meant(choice, set(numbers.values()), backends)
+    known = set(numbers.values())
+    meant = _meant(choice, known, backends)
     groups, unreadable = [], []
     for name in sorted(table.maps):
         each = table.maps[name]
@@ -159,7 +160,7 @@ def of_table(table: KernelTable, choice: Choice) -> Sessions:
         if each.contents is None or each.data != "mark":
             unreadable.append(name)
             continue
-        groups += _of_map(each, numbers)
+        groups += _of_map(each, numbers, known)
     if choice.farm is not None:
         groups = [each for each in groups if each.farm == choice.farm]
     if meant is not None:
@@ -212,9 +213,9 @@ def _meant(choice: Choice, farms: set[str], backends: Mapping[int, Served]) -> s
     return found
 
 
-def _of_map(each: KernelMap, numbers: Mapping[int, str]) -> list[Group]:
+def _of_map(each: KernelMap, numbers: Mapping[int, str], known: set[str]) -> list[Group]:
     """The entries of one map, farm by farm. Whether they are still of use is not known yet."""
-    form, known = _form(each), set(numbers.values())
+    form = _form(each)
     elements, leases = each.elements, each.leases
     odd = [CATCH_ALL] if CATCH_ALL in elements else []
     keys = [key for key in elements if key != CATCH_ALL] if odd else list(elements)

@@ -209,7 +209,9 @@ def test_entries_are_chosen(tmp_path: Path) -> None:
 
 @in_namespace
 def test_deleting_takes_what_was_chosen_and_nothing_else(tmp_path: Path) -> None:
-    Table(tmp_path).fill()
+    table = Table(tmp_path)
+    table.fill()
+    pairs, mark = table.farms["pairs"], table.marks["pairs/app1"]
     before = of_json()
     for arguments in (("--delete",), ("api", "--delete", "--all")):
         refused = command("sessions", *arguments)
@@ -236,6 +238,10 @@ def test_deleting_takes_what_was_chosen_and_nothing_else(tmp_path: Path) -> None
     assert busy.returncode == 3
     assert "another nftlbc is changing the table" in busy.stderr
     assert len(gone("--all")) == 5
+    # A map that is full takes no other entry, and gives up its own.
+    every = ", ".join(f"{pairs} . 80 . 40000 . 10.1.0.{n} : {mark}" for n in range(100))
+    nft(f"add element inet nftlbc {sticky('sticky4_source-ip.source-port')} {{ {every} }}\n")
+    assert len(gone("pairs")) == 100
     # What rules are there is not touched.
     assert command("plan", written(tmp_path, FARMS), "--exit-code").returncode == 0
 
