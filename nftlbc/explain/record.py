@@ -11,8 +11,11 @@ from nftlbc.explain.story import Near, Story, Value
 from nftlbc.source import Place
 
 
-def as_json(story: Story) -> dict[str, Any]:
-    """For ``json.dumps``. ``outcome`` is delivered, spread, refused or none; shares sum to 1."""
+def as_json(story: Story, drift: Sequence[str] | None = None) -> dict[str, Any]:
+    """For ``json.dumps``. ``outcome`` is delivered, spread, refused or none; shares sum to 1.
+
+    drift: of the kernel's table; None: it was not asked.
+    """
     packet, farm, listener = story.packet, story.farm, story.listener
     outcome = story.walk.outcome
     told: dict[str, Any] = {
@@ -24,6 +27,8 @@ def as_json(story: Story) -> dict[str, Any]:
         },
         "outcome": _OUTCOMES[type(outcome)],
     }
+    if drift is not None:
+        told["drift"] = list(drift)
     if farm is None or listener is None:
         told["near"] = [_near_json(each) for each in story.near]
         return told
@@ -34,6 +39,8 @@ def as_json(story: Story) -> dict[str, Any]:
             "keys": _values_json(story.known.values),
             "timeout_ms": farm.persistence.timeout,
             "client": story.known.state,
+            "backend": story.known.backend,
+            "left_ms": story.known.left,
         }
     if story.choice is not None:
         told["balance"] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 from nftlbc.explain.interpreter import Draw, Interpreter
 from nftlbc.explain.outcome import (
@@ -20,9 +21,19 @@ from nftlbc.explain.outcome import (
     Walk,
 )
 from nftlbc.explain.registers import cut
-from nftlbc.farms import Backend, Farm, Key, Listener
-from nftlbc.table.model import FieldName, KeyPart, Table
+from nftlbc.farms import Backend, Farm, Key, Listener, Milliseconds
+from nftlbc.table.model import (
+    OURS,
+    Destination,
+    ElementData,
+    ElementKey,
+    FieldName,
+    KeyPart,
+    Table,
+)
 from nftlbc.table.pool import pool_of
+
+_NOTHING: Final[Mapping[ElementKey, Milliseconds]] = MappingProxyType({})
 
 
 class Value(NamedTuple):
@@ -42,6 +53,10 @@ class Known:
     values: tuple[Value, ...]
     state: Literal["new", "known", "gone", "not told"]
     """``gone``: known, but its backend is no more; ``not told``: the client's port is needed."""
+    backend: str | None = None
+    """Whose client it is; None: nobody's, or the table has no such backend."""
+    left: Milliseconds | None = None
+    """For how long, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +123,15 @@ def story(
     packet: Packet,
     *,
     sticky: Sticky | None = None,
+    left: Mapping[ElementKey, Milliseconds] = _NOTHING,
     draw: Draw | None = None,
 ) -> Story:
-    """What becomes of a packet. ``table`` is that of the farms; see Interpreter.walk."""
+    """What becomes of a packet. ``table`` is that of the farms; see Interpreter.walk.
+
+    left: how long the entries stay by which the farm's clients are known.
+    """
     walk = Interpreter(table).walk(packet, sticky=sticky, draw=draw)
-    found = _listener(farms, packet)
+    found = listening(farms, packet)
     if found is None:
         return Story(walk, None, None, None, None, (), False, _near(farms, packet))
     farm, listener = found
@@ -123,11 +142,12 @@ def story(
         for each in pool.backends
         if each.name not in takers
     )
-    known = _known(farm, table, walk)
+    known = _known(farm, table, walk, left)
     return Story(walk, farm, listener, known, _choice(farm, walk), absent, pool.degraded, ())
 
 
-def _listener(farms: Sequence[Farm], packet: Packet) -> tuple[Farm, Listener] | None:
+def listening(farms: Sequence[Farm], packet: Packet) -> tuple[Farm, Listener] | None:
+    """Who is asked."""
     for farm in farms:
         for each in farm.listeners:
             if (
@@ -158,13 +178,25 @@ def _near(farms: Sequence[Farm], packet: Packet) -> tuple[Near, ...]:
 
 def _why_absent(farm: Farm, backend: Backend, takers: int) -> str:
     if backend.standing == "down":
-        return "down"
+        return f"down{_by(backend)}"
     if backend.standing == "drain":
-        return "draining: its known clients stay, new ones go elsewhere"
+        return f"draining{_by(backend)}: its known clients stay, new ones go elsewhere"
     if backend.weight == 0:
         return "weight 0: its known clients stay, new ones go elsewhere"
     take = "takes" if takers == 1 else "take"
     return f"a backup: the quorum of {farm.quorum} is met, {takers} {take} new clients"
+
+
+def _by(backend: Backend) -> str:
+    """Who says so, if it is not the file."""
+    known = backend.remembered
+    if backend.standing == backend.state:
+        return ""
+    if known.hand is not None and known.check is not None and known.check.state == "down":
+        return f" (by hand, {known.hand.by}, and by its checks)"
+    if known.hand is not None:
+        return f" (by hand, {known.hand.by})"
+    return f" (by its checks: {known.check.why})" if known.check and known.check.why else ""
 
 
 _WORDS: dict[FieldName, str] = {
@@ -193,13 +225,15 @@ def _choice(farm: Farm, walk: Walk) -> Choice | None:
     return None
 
 
-def _known(farm: Farm, table: Table, walk: Walk) -> Known | None:
+def _known(
+    farm: Farm, table: Table, walk: Walk, left: Mapping[ElementKey, Milliseconds]
+) -> Known | None:
     if farm.persistence is None:
         return None
     values = _values(farm.persistence.keys, walk.packet)
     for at, step in enumerate(walk.steps):
         match step.event:
-            case Looked(map, key, found) if table.map[map].dynamic:
+            case Looked(map, key, found, mark) if table.map[map].dynamic:
                 if key is None:
                     return Known(values, "not told")
                 if not found:
@@ -207,7 +241,18 @@ def _known(farm: Farm, table: Table, walk: Walk) -> Known | None:
                 # A client of a live backend is delivered without another choice.
                 later = walk.steps[at:]
                 again = any(isinstance(each.event, Drew | Hashed) for each in later)
-                return Known(values, "gone" if again else "known")
+                backend = _named(table, farm, mark)
+                return Known(values, "gone" if again else "known", backend, left.get(key))
+    return None
+
+
+def _named(table: Table, farm: Farm, mark: ElementData) -> str | None:
+    """The farm's backend of that mark; one that is down rests at its mark without OURS."""
+    for each in table.maps:
+        if isinstance(mark, int) and each.name.startswith(("backends", "addresses")):
+            data = each.elements.get(mark, each.elements.get(mark & ~OURS))
+            if isinstance(data, Destination) and data.name.startswith(f"{farm.name}/"):
+                return data.name.partition("/")[2]
     return None
 
 

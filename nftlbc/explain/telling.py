@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nftlbc.diagnostics import position
+from nftlbc.diagnostics import position, printable
 from nftlbc.explain.outcome import Delivered, NotOurs, Refused, Share, Sure
 from nftlbc.explain.story import Absent, Choice, Known, Story, Value
 from nftlbc.farms import Address, Farm, Milliseconds
 from nftlbc.source import Place
+from nftlbc.times import left
 
 _LABEL = 10
 """Width of the first column."""
@@ -19,8 +20,11 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, 
 Row = tuple[str, str]
 
 
-def lines(story: Story) -> list[str]:
-    """What happens, a step a line; labels in the first column."""
+def lines(story: Story, drift: Sequence[str] = ()) -> list[str]:
+    """What happens, a step a line; labels in the first column.
+
+    drift: how the kernel's table differs from what its farms make.
+    """
     packet = story.packet
     target = f"{_endpoint(packet.destination, packet.port)}/{packet.protocol}"
     rows: list[Row] = [("from", _client(story)), ("to", target)]
@@ -31,10 +35,13 @@ def lines(story: Story) -> list[str]:
         text = f"{story.listener} of farm {story.farm.name}, IPv{packet.family}{where}"
         rows.append(("listener", text))
         if story.known is not None:
-            rows.append(("persist", _known(story.farm, story.known)))
+            rows += _known(story.farm, story.known)
         rows += _choice_rows(story, story.farm)
         rows += _end_rows(story, story.farm)
         rows += _absent_rows(story, story.farm)
+    rows += [("drift", text) for text in drift]
+    if drift:
+        rows.append(("drift", "told by its elements and its farms' rules; see nftlbc plan FILE"))
     return _labelled(rows)
 
 
@@ -81,15 +88,22 @@ def _values(values: Sequence[Value]) -> str:
     return ", ".join(texts)
 
 
-def _known(farm: Farm, known: Known) -> str:
+def _known(farm: Farm, known: Known) -> list[Row]:
     said = {
-        "new": "not known yet",
-        "known": "known, and its backend serves it",
-        "gone": "known, but its backend is gone: another one is chosen and remembered",
-        "not told": "taken for new, as the client's port was not told",
+        "new": ": not known yet",
+        "known": ": known, and its backend serves it",
+        "gone": ": known, but its backend is gone: another one is chosen and remembered",
+        "not told": ": taken for new, as the client's port was not told",
     }
+    text = "" if known.backend else said[known.state]
     time = f" for {_time(farm.persistence.timeout)}" if farm.persistence else ""
-    return f"{_values(known.values)}{time}: {said[known.state]}"
+    rows = [("persist", f"{_values(known.values)}{time}{text}")]
+    if known.backend:
+        rest = "" if known.left is None else f" for another {left(known.left)}"
+        gone = ", which is down: another one is chosen" if known.state == "gone" else ""
+        client = f"known as a client of {printable(known.backend)}{rest}{gone}"
+        rows.append(("sticky", client))
+    return rows
 
 
 def _choice_rows(story: Story, farm: Farm) -> list[Row]:

@@ -1,8 +1,8 @@
 """One change at a time in each network namespace: a second command waits for the first.
 
-The lock is the kernel's own (flock) on a file in /run, named after the namespace: it goes with its
-holder however that ends, and nobody but root can take it. An nft that was started under it holds
-it too: where its parent is killed, the next command waits until that transaction is done.
+The lock is the kernel's own (flock) on a file in /run/nftlbc, named after the namespace: it goes
+with its holder however that ends, and nobody but root can take it. An nft that was started under
+it holds it too: where its parent is killed, the next command waits until that transaction is done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from nftlbc.nft import program
 from nftlbc.nft.program import NftError
 
-_FOLDER = Path("/run")
+_FOLDER = Path("/run/nftlbc")
+"""Of its own, so that nftlbc.service can write there and nowhere else in /run."""
 _PATIENCE = 120.0
 """Seconds to wait; a transaction of 10 000 farms takes a few."""
 
@@ -30,9 +31,10 @@ def held(*, wait: bool = True) -> Iterator[None]:
     the right to write in /run there is no lock: whoever has not got it can rarely change tables.
     """
     namespace = Path("/proc/self/ns/net").stat().st_ino
-    path = _FOLDER / f"nftlbc-{namespace}.lock"
+    path = _FOLDER / f"{namespace}.lock"
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
+        _FOLDER.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, flags, 0o600)
     except OSError:
         yield

@@ -80,6 +80,9 @@ def test_explain() -> None:
         nftlbc("explain", "--json", cache, "198.51.100.7", "203.0.113.60:3128").stdout
     )
     assert told
+    assert nftlbc("explain", cache).returncode == 2
+    default = nftlbc("explain", "198.51.100.7", "203.0.113.60:3128")
+    assert default.returncode == 0 or "/etc/nftlbc/farms.lb" in default.stderr
     wrong = nftlbc("explain", cache, "198.51.100", "203.0.113.60:3128")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "198.51.100" in wrong.stderr

@@ -153,9 +153,10 @@ def known_client(backend: str) -> Sticky:
 
 def test_a_known_client() -> None:
     lines = told("198.51.100.7", "203.0.113.10:8050", known_client("app4"))
-    assert lines[2:6] == [
+    assert lines[2:7] == [
         "listener  203.0.113.10:8000-8099/tcp of farm web, IPv4",
-        "persist   source-ip 198.51.100.7 for 5m: known, and its backend serves it",
+        "persist   source-ip 198.51.100.7 for 5m",
+        "sticky    known as a client of app4",
         "backend   app4, 10.0.0.14:8080",
         "port      8080, the backend's",
     ]
