@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from farms import NFT, VIP, Balancer, balancing, compiled, read
+from farms import NFT, VIP, Balancer, balancing, compiled
 
 import nftlbc
 from nftlbc.sandbox import Layout, Request, Sandbox
@@ -34,13 +34,19 @@ farm uncounted {{
     backend there 10.0.0.1 port 8081
 }}
 """
-WITNESS = f"""
-table inet witness {{
-    chain out {{ type filter hook output priority 0; {{skip}} ip daddr {VIP} tcp dport {{port}} counter }}
-    chain in {{ type filter hook input priority 0; {{skip}} ip saddr {VIP} tcp sport {{port}} counter }}
-}}
+WITNESS = """
+table inet witness {
+    chain out {
+        type filter hook output priority -150
+        ip daddr %(vip)s tcp dport %(port)d counter
+    }
+    chain in {
+        type filter hook input priority 200
+        ip saddr %(vip)s tcp sport %(port)d counter
+    }
+}
 """
-"""What a client itself sends and gets."""
+"""What a client itself sends and gets: at a balancer, before and after the translation."""
 SERVER = """
 import socket
 listening = socket.create_server((%r, 8080))
@@ -112,8 +118,7 @@ def test_traffic_is_what_the_client_sends_and_gets(
     layout = Layout((VIP,), ("10.0.0.1",), tcp_ports=(8080, 8081), extra=(LOCAL,))
     with Sandbox(layout, nft=NFT) as box:
         assert box.load(compiled(COUNTED)).returncode == 0
-        # A packet of this machine to itself passes both hooks; its way out is the client's.
-        witness = WITNESS.replace("{skip}", "").replace("{port}", str(port))
+        witness = WITNESS % {"vip": VIP, "port": port}
         assert box.run(host, (*box.nft, "-f", "-"), witness).returncode == 0
         if farm == "here/own":
             server = box.start_command("balancer", (sys.executable, "-c", SERVER % LOCAL))
@@ -131,7 +136,7 @@ def test_traffic_is_what_the_client_sends_and_gets(
         assert found["uncounted/there"]["traffic"] is None
         assert backends(status(box, farm.split("/")[0]))[farm] == found[farm]
         if farm == "here/own":
-            server.kill()
+            server.stop()
 
 
 FARM = f"""
