@@ -122,7 +122,7 @@ def _sticky(pool: PoolStatus) -> str:
         return f"persist {pool.persist}: nobody is looked for while no backend lives"
     clients = f"{known.clients} client{'' if known.clients == 1 else 's'}"
     return (
-        f"persist {pool.persist}: {clients}; the map is {known.fullness:.1%} full "
+        f"persist {pool.persist}: {clients}; map {known.fullness:.1%} full "
         f"({known.entries} of {known.size})"
     )
 

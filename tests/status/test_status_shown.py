@@ -124,7 +124,7 @@ def test_a_farm_below_its_quorum_and_one_without_anybody_say_so() -> None:
 def test_how_full_the_sticky_map_is() -> None:
     known = StickyMap("sticky4_source-ip_300s_64", 3, 60, 64)
     found = pool("web", backend(sticky=3), persist="source-ip for 300s", sticky=known)
-    line = "  persist source-ip for 300s: 3 clients; the map is 93.8% full (60 of 64)"
+    line = "  persist source-ip for 300s: 3 clients; map 93.8% full (60 of 64)"
     assert line in shown(snapshot(found)).splitlines()
     assert f"\x1b[33m{line}\x1b[0m" in shown(snapshot(found), paint=True).splitlines()
 
