@@ -1,4 +1,5 @@
-"""``python -m benchmarks [--quick]``: start-up, compiling and loading, as a table.
+"""``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status and the cost
+of counting, as a table.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import commands, farms
+from benchmarks import commands, farms, traffic
 
 NFTLBC = [sys.executable, "-m", "nftlbc"]
 EMPTY = """
@@ -53,6 +54,7 @@ def _all(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
     if os.geteuid() == 0:
         yield from _loads(folder, sizes, runs)
         yield from _applies(folder, sizes[-1], min(runs, 5))
+        yield from traffic.lines(runs)
     else:
         yield "loading: not run (needs root)"
 
@@ -141,6 +143,9 @@ def _applies(folder: Path, size: int, runs: int) -> Iterator[str]:
         for script, farms_file in ((one, other), (back, file)):
             script.write_text(commands.output([*inside, *NFTLBC, "plan", "--nft", str(farms_file)]))
             commands.once([*inside, "nft", "-f", str(script)])
+        one_farm, all_farms = commands.in_turn(
+            [[*inside, *NFTLBC, "status", *name] for name in ([f"farm{size // 2}"], [])], runs
+        )
         commands.once([*inside, "nft", "-f", str(one)])
         sent = []
         for _ in range(runs):
@@ -155,6 +160,9 @@ def _applies(folder: Path, size: int, runs: int) -> Iterator[str]:
         yield f"apply with {word} changed: {what}"
     run = commands.median(sent)
     yield f"the transaction for one weight: {run.wall * 1000:.0f} ms, nft's start included"
+    for word, shown in (("one farm", one_farm), ("all farms", all_farms)):
+        run = commands.median(shown)
+        yield f"status of {word}: {run.wall:.2f} s, {run.cpu:.2f} s of processor"
 
 
 main()

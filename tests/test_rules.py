@@ -159,7 +159,10 @@ def test_shares_count_those_that_take_new_clients() -> None:
     assert messages(drained) == []
     down = Backend("d", "10.0.1.1", weight=7, state="down")
     assert messages(replace(FARM, backends=(*backends(1000, 500), down))) == []
-    assert messages(replace(FARM, balance=Balance("least-connections"), backends=backends(1009, 500))) == []
+    assert (
+        messages(replace(FARM, balance=Balance("least-connections"), backends=backends(1009, 500)))
+        == []
+    )
 
 
 @pytest.mark.parametrize(

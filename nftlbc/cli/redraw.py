@@ -50,11 +50,11 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def _drawn(text: str) -> str:
-    """From the upper left corner, each line to its end, and nothing below; no more lines than
-    there is room for."""
+    """From the upper left corner, each line cleared first (after a line of the full width that
+    would take its last character), and nothing below; no more lines than there is room for."""
     height = shutil.get_terminal_size().lines
     lines = text.splitlines()
     if len(lines) > height:
         hidden = len(lines) - height + 1
         lines = [*lines[: height - 1], f"... {hidden} more lines: nftlbc status | less"]
-    return "\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J"
+    return "\x1b[H" + "\n".join(f"\x1b[K{line}" for line in lines) + "\x1b[J"

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -61,19 +61,24 @@ def status(
         from nftlbc.status.document import schema as make
 
         _put(_document(make()), output)
-    elif watch:
-        _watch(farm, interval, everything, json)
-    else:
+        return
+    try:
+        if watch:
+            _watch(farm, interval, everything, json)
+            return
         snapshot = _look(farm)
-        if check:
-            from nftlbc.status.verdict import verdict
+    except _NothingToShowError as nothing:
+        # Not before the terminal is as it was.
+        fail(nothing.status, nothing.message, nothing.remedy)
+    if check:
+        from nftlbc.status.verdict import verdict
 
-            well, line = verdict(snapshot)
-            _put(f"{line}\n", output)
-            if not well:
-                raise typer.Exit(int(Status.NOT_SO))
-        else:
-            _put(_rendered(snapshot, json, metrics, everything, output), output)
+        well, line = verdict(snapshot)
+        _put(f"{line}\n", output)
+        if not well:
+            raise typer.Exit(int(Status.NOT_SO))
+    else:
+        _put(_rendered(snapshot, json, metrics, everything, output), output)
 
 
 def _one_of(*wanted: bool) -> None:
@@ -124,8 +129,15 @@ def _table(snapshot: Snapshot, view: View) -> str:
     return "".join(f"{line}\n" for line in lines(snapshot, view))
 
 
+class _NothingToShowError(Exception):
+    def __init__(self, status: Status, message: str, remedy: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.remedy = remedy
+
+
 def _look(farm: str | None) -> Snapshot:
-    """What there is to show; otherwise ends."""
     from nftlbc.nft.program import NftError
     from nftlbc.plan.planning import NO_TABLE
     from nftlbc.status.look import look
@@ -133,23 +145,26 @@ def _look(farm: str | None) -> Snapshot:
     try:
         found = look(farm)
         if found is None:
-            fail(Status.REFUSED, NO_TABLE, "load one: nftlbc apply FILE")
+            raise _NothingToShowError(Status.REFUSED, NO_TABLE, "load one: nftlbc apply FILE")
         if farm is not None and not found.pools:
-            _no_such(farm)
+            raise _no_such(farm)
     except NftError as refusal:
-        fail(Status.REFUSED, refusal.message, refusal.remedy)
+        raise _NothingToShowError(Status.REFUSED, refusal.message, refusal.remedy) from None
     return found
 
 
-def _no_such(farm: str) -> NoReturn:
+def _no_such(farm: str) -> _NothingToShowError:
     from nftlbc.diagnostics import did_you_mean
     from nftlbc.status.look import names
 
     known = names()
+    if farm in known:
+        message = f"farm {farm} listens nowhere in the table: somebody took its listeners out"
+        return _NothingToShowError(Status.USAGE, message, "nftlbc plan tells what apply mends")
     remedy = did_you_mean(farm, known)
     if remedy is None and known and len(known) <= 10:
         remedy = f"there are: {', '.join(known)}"
-    fail(Status.USAGE, f"there is no farm {farm} in the table", remedy)
+    return _NothingToShowError(Status.USAGE, f"there is no farm {farm} in the table", remedy)
 
 
 def _watch(farm: str | None, interval: float, everything: bool, json: bool) -> None:

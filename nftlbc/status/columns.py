@@ -26,6 +26,9 @@ class View:
     """Shown too, where this is not the first look."""
 
 
+Pools = Sequence[PoolStatus]
+
+
 class Figures(NamedTuple):
     """What a row shows: of a backend, or the sums of a pool."""
 
@@ -33,6 +36,7 @@ class Figures(NamedTuple):
     colour: str
     address: str = ""
     weight: str = ""
+    live: str = ""
     share: str = ""
     new: int | None = None
     open: int | None = None
@@ -97,6 +101,7 @@ _SUMS = (
 _BACKEND_COLUMNS = (
     _STATE,
     Column("WEIGHT", 6, lambda each: each.weight),
+    Column("LIVE", 4, lambda each: each.live),
     Column("SHARE", 5, lambda each: each.share),
     *_SUMS,
 )
@@ -111,7 +116,7 @@ def backend_columns(backends: Iterable[BackendStatus]) -> Sequence[Column]:
 
 POOL_COLUMNS = (Column("UP", 7, lambda each: each.state), *_SUMS)
 _DISPENSABLE = (
-    *("ADDRESS", "PACKETS", "BYTES", "WEIGHT", "BYTES/S", "STICKY"),
+    *("ADDRESS", "PACKETS", "BYTES", "WEIGHT", "LIVE", "BYTES/S", "STICKY"),
     *("SHARE", "NEW/S", "OPEN", "NEW"),
 )
 """What is left away where the terminal is too narrow, in this order."""
@@ -146,12 +151,14 @@ def _cell(column: Column, text: str) -> str:
 
 
 def table(
-    title: str, names: Iterable[str], columns: Sequence[Column], view: View, counted: bool
+    title: str, names: Iterable[str], columns: Sequence[Column], view: View, pools: Pools
 ) -> Table:
     """A table whose first column has those names, with as many of the columns as there is room
-    for. counted: some farm counts its traffic."""
+    for, but those of weights where they are the file's."""
     chosen = [each for each in columns if view.rates is not None or not each.watched]
-    if not counted and (view.width < 80 or view.rates is not None):
+    if not any(_measured(each) for pool in pools for each in pool.backends):
+        chosen = [each for each in chosen if each.title != "LIVE"]
+    if not any(pool.counted for pool in pools) and (view.width < 80 or view.rates is not None):
         chosen = [each for each in chosen if each.title not in _TRAFFIC]
     for word in ("", *_DISPENSABLE):
         chosen = [each for each in chosen if each.title != word]
@@ -162,17 +169,26 @@ def table(
     return Table(chosen, max(_NARROWEST_NAME, min(room, longest)), title)
 
 
+def _percent(share: float) -> str:
+    """Three digits, without zeros at their end: 100, 66.7, 5.26."""
+    percent = share * 100
+    text = f"{percent:.1f}" if percent >= 9.995 else f"{percent:.2f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _measured(backend: BackendStatus) -> bool:
+    return backend.share > 0 and backend.live_weight != backend.weight
+
+
 def figures_of(backend: BackendStatus, rate: Rate | None = None) -> Figures:
-    weight = str(backend.weight)
-    if backend.share and backend.live_weight != backend.weight:
-        weight = f"{backend.weight}>{backend.live_weight:.3g}"
     traffic = backend.traffic
     return Figures(
         address=printable(spot(backend)),
         state=backend.state,
         colour=COLOURS[backend.state],
-        weight=weight,
-        share=f"{backend.share * 100:.3g}%",
+        weight=_count(backend.weight),
+        live=short(backend.live_weight),
+        share=f"{_percent(backend.share)}%",
         new=backend.new,
         open=backend.open,
         flows=backend.flows,

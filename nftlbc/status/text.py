@@ -38,16 +38,15 @@ def lines(snapshot: Snapshot, view: View) -> Iterator[str]:
     yield from _summary(snapshot, named, view)
     if not snapshot.pools:
         return
-    counted = any(pool.counted for pool in snapshot.pools)
     names = [_row_name(each) for _, each in snapshot.backends()]
     if view.everything or len(names) <= _MANY:
         columns = backend_columns(each for _, each in snapshot.backends())
-        rows = table("BACKEND", names, columns, view, counted)
+        rows = table("BACKEND", names, columns, view, snapshot.pools)
         for name, pool in zip(named, snapshot.pools, strict=True):
             yield ""
             yield from _pool(name, pool, rows, view, snapshot.time)
     else:
-        rows = table("FARM", named, POOL_COLUMNS, view, counted)
+        rows = table("FARM", named, POOL_COLUMNS, view, snapshot.pools)
         yield ""
         yield rows.head()
         for name, pool in zip(named, snapshot.pools, strict=True):
@@ -123,7 +122,7 @@ def _sticky(pool: PoolStatus) -> str:
         return f"persist {pool.persist}: nobody is looked for while no backend lives"
     clients = f"{known.clients} client{'' if known.clients == 1 else 's'}"
     return (
-        f"persist {pool.persist}: {clients}; the map is {known.fullness:.1%} full "
+        f"persist {pool.persist}: {clients}; map {known.fullness:.1%} full "
         f"({known.entries} of {known.size})"
     )
 

@@ -122,7 +122,7 @@ def test_the_end() -> None:
 
 
 @in_namespace
-def test_the_kernels_list() -> None:
+def test_the_kernels_list(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {
         (6, SYN_SENT): 5,
         (6, SYN_RECV): 7,
@@ -149,6 +149,12 @@ def test_the_kernels_list() -> None:
     assert found.tcp == {OURS + 5: 46, OURS + 6: 46}
     assert found.flows == {OURS + 5: 38, OURS + 6: 38}
     assert found.of([OURS + 5, OURS + 6, OURS + 1]) == (92, 76)
+    # Of a few backends among very many connections each is asked for by itself.
+    assert conntrack.count([OURS + 6, OURS + 9]).tcp[OURS + 6] == 46
+    monkeypatch.setattr(conntrack, "_WALK", 0)
+    assert conntrack._listed() == number
+    found = conntrack.count([OURS + 6, OURS + 9])
+    assert (found.tcp, found.flows) == ({OURS + 6: 46}, {OURS + 6: 38})
 
 
 @in_namespace

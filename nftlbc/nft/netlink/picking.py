@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from nftlbc.nft.netlink import parts
 from nftlbc.nft.netlink.connection import Connection
+from nftlbc.nft.netlink.datatypes import length_of
 from nftlbc.nft.netlink.elements import Contents, Counted, count_of, read_elements
 from nftlbc.nft.netlink.kernel_table import KernelChain, KernelMap, KernelTable
 from nftlbc.nft.netlink.messages import (
@@ -79,11 +80,15 @@ class Picking:
         self, map: str, keys: Iterable[tuple[int, ...]], *, until_gone: bool = False
     ) -> Part:
         """Those with these keys, of marks or classids; one at a time. Keys that are not there are
-        passed over, or end it. In a map that is not readable there are none."""
-        found = self._set(map)
+        passed over, or end it. In a map that has other keys there are none."""
+        shape = self._set(map).shape
+        if shape is None or shape.interval:
+            return Part(Contents())
         lists = []
         for key in keys:
             packed = b"".join(_ONE.pack(part) for part in key)
+            if len(packed) != length_of(shape.key):
+                break
             element = attribute(3, attribute(1, attribute(1, attribute(1, packed))))
             asked = OURS + name_attribute(2, map) + element
             answer = self._kernel.get(GET_ELEMENTS, NEW_ELEMENTS, asked)
@@ -91,7 +96,7 @@ class Picking:
                 lists.append(list_of(answer))
             elif until_gone:
                 break
-        return Part(read_elements(found.shape, lists)[0] if found.shape else Contents())
+        return Part(read_elements(shape, lists)[0])
 
     def picked(self, wanted: Mapping[str, Collection[bytes] | None]) -> dict[str, Part]:
         """Of each map the elements in whose bytes one of those stands; None: all elements.
