@@ -38,9 +38,9 @@ def nftlbc(
 
 def _commands() -> None:
     """Each module adds its commands; what they need beyond typer they import when they run."""
-    from nftlbc.cli import apply, compile, convert, explain, try_
+    from nftlbc.cli import apply, compile, convert, doctor, explain, try_
 
-    for module in (compile, try_, explain, apply, convert):
+    for module in (compile, try_, explain, apply, doctor, convert):
         module.add_to(app)
 
 
