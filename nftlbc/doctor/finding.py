@@ -31,7 +31,7 @@ class Finding:
     why: str | None = None
     """What comes of it."""
     mend: str | None = None
-    """What to do, in words."""
+    """What to do, in words; a line of it may be one to be copied."""
     commands: tuple[str, ...] = ()
     """Shell commands that mend it now, to be run in this order."""
     lasting: tuple[str, ...] = ()

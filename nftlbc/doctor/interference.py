@@ -56,9 +56,14 @@ class Inspection:
         self.complete = True
         """All paths were tried."""
 
+    @property
+    def spent(self) -> bool:
+        """There is no time for more."""
+        return self._left <= 0
+
     def paths(self) -> Iterator[tuple[Farm, Path]]:
         for farm, path in self._situation.paths():
-            if self._left <= 0:
+            if self.spent:
                 self.complete = False
                 return
             self.tried += 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
 from nftlbc.doctor.finding import Unseen, unique
@@ -125,34 +126,40 @@ class Network:
                 return address
         return None
 
-    def holder(self, address: Address) -> tuple[Interface, Assigned] | None:
-        """The interface that has an address."""
+    @cached_property
+    def _holders(self) -> dict[Address, list[tuple[Interface, Assigned]]]:
+        found: defaultdict[Address, list[tuple[Interface, Assigned]]] = defaultdict(list)
         for interface in self.interfaces.values():
             for assigned in interface.addresses:
-                if assigned.address == address:
-                    return interface, assigned
-        return None
+                found[assigned.address].append((interface, assigned))
+        return dict(found)
 
-    def neighbourhoods(self, address: Address) -> list[tuple[Interface, Assigned]]:
-        """The interfaces in whose networks an address is, the narrowest network first."""
-        number, family = ip_address(address), family_of(address)
-        found = [
-            (interface, assigned)
-            for interface in self.interfaces.values()
-            for assigned in interface.addresses
-            if not interface.inner
-            and family_of(assigned.address) == family
-            and assigned.length < (32 if family == 4 else 128)
-            and number in ip_network((assigned.address, assigned.length), strict=False)
-        ]
-        return sorted(found, key=lambda each: -each[1].length)
+    def holders(self, address: Address) -> list[tuple[Interface, Assigned]]:
+        """The interfaces that have an address."""
+        return self._holders.get(address, [])
+
+    @cached_property
+    def _networks(self) -> list[tuple[IPv4Network | IPv6Network, Interface]]:
+        """Networks of interfaces, the narrowest first; each once, whatever addresses are in it."""
+        found: dict[tuple[IPv4Network | IPv6Network, str], Interface] = {}
+        for interface in self.interfaces.values():
+            for each in interface.addresses:
+                single = each.length == (32 if family_of(each.address) == 4 else 128)
+                if not interface.inner and not single:
+                    network = ip_network((each.address, each.length), strict=False)
+                    found[network, interface.name] = interface
+        pairs = [(network, interface) for (network, _), interface in found.items()]
+        return sorted(pairs, key=lambda pair: -pair[0].prefixlen)
+
+    def neighbourhoods(self, address: Address) -> list[tuple[IPv4Network | IPv6Network, Interface]]:
+        """The networks of interfaces that an address is in, the narrowest first."""
+        number = ip_address(address)
+        return [pair for pair in self._networks if number in pair[0]]
 
     def around(self, address: Address, device: str) -> str | None:
         """The network of an interface that an address is in: ``10.0.0.0/24``."""
-        for interface, assigned in self.neighbourhoods(address):
-            if interface.name == device:
-                return str(ip_network((assigned.address, assigned.length), strict=False))
-        return None
+        found = (net for net, interface in self.neighbourhoods(address) if interface.name == device)
+        return next(map(str, found), None)
 
     def ways(self, queries: Sequence[Query]) -> list[Way | Refused]:
         """The kernel's answers, in the order of the queries; all new ones in one run of ip."""

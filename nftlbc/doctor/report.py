@@ -12,6 +12,7 @@ from nftlbc.diagnostics import printable
 from nftlbc.doctor.finding import Finding, Verdict
 
 _WIDTH: Final = 80
+_MOST_COMMANDS: Final = 8
 _COLOURS: Final = {
     Verdict.PROBLEM: "1;31",
     Verdict.WARNING: "1;33",
@@ -23,24 +24,32 @@ _WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 
 
 def draw(
-    findings: Sequence[Finding], *, colour: bool = False, quiet: bool = False, farms: bool = True
+    findings: Sequence[Finding],
+    *,
+    colour: bool = False,
+    verbose: bool = False,
+    quiet: bool = False,
+    farms: bool = True,
 ) -> str:
     """A block for each problem, then for each warning, then a line for each of the rest.
 
-    quiet: problems alone. farms: a farms file was looked at, too.
+    verbose: what is well is told, too, and not only counted. quiet: problems alone. farms: some
+    were looked at.
     """
+    if quiet:
+        blocks = [list(_block(each, colour)) for each in _of(findings, Verdict.PROBLEM)]
+        return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
     lines: list[str] = []
     for verdict in (Verdict.PROBLEM, Verdict.WARNING):
-        if quiet and verdict is not Verdict.PROBLEM:
-            continue
         for finding in _of(findings, verdict):
             lines += [*_block(finding, colour), ""]
-    if quiet:
-        return "".join(f"{line}\n" for line in lines[:-1])
     for verdict in (Verdict.NOT_CHECKED, Verdict.OK):
-        for finding in _of(findings, verdict):
-            lines += _line(finding, colour)
-    lines += ["", *_wrapped(_summary(findings, farms))]
+        if verbose or verdict is not Verdict.OK:
+            for finding in _of(findings, verdict):
+                lines += _line(finding, colour)
+    if lines and lines[-1]:
+        lines.append("")
+    lines += _wrapped(_summary(findings, farms))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -54,18 +63,22 @@ def _block(finding: Finding, colour: bool) -> Iterator[str]:
     yield _paint(label, finding.verdict, colour) + first[len(label) :]
     yield from rest
     for title, text in (("why", finding.why), ("mend", finding.mend)):
-        if text:
-            yield from _wrapped(f"   {title + ':':<6}{text}", after=" " * 9)
-    title = "   mend:" if not finding.mend else ""
-    for command in finding.commands:
-        yield from _command(command, title)
-        title = ""
-    title = "   last:"
-    for command in finding.lasting:
-        yield from _command(command, title)
-        title = ""
+        begin = f"   {title + ':':<6}"
+        for line in (text or "").splitlines():
+            yield from _wrapped(f"{begin}{line}", after=" " * 9)
+            begin = " " * 9
+    yield from _commands(finding.commands, "" if finding.mend else "   mend:")
+    yield from _commands(finding.lasting, "   last:")
     for statement in dict.fromkeys(finding.statements):
         yield f"{'':9}{printable(statement)}"
+
+
+def _commands(commands: Sequence[str], title: str) -> Iterator[str]:
+    for command in commands[:_MOST_COMMANDS]:
+        yield from _command(command, title)
+        title = ""
+    if len(commands) > _MOST_COMMANDS:
+        yield f"{'':9}# and {len(commands) - _MOST_COMMANDS} more: --json has them all"
 
 
 def _command(command: str, title: str) -> Iterator[str]:
@@ -111,7 +124,6 @@ def _wrapped(text: str, after: str = "") -> list[str]:
         printable(text),
         _WIDTH,
         subsequent_indent=after,
-        drop_whitespace=True,
         break_long_words=False,
         break_on_hyphens=False,
     ) or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -63,18 +64,25 @@ class Situation:
         }
 
     @cached_property
-    def connections(self) -> tuple[Connection, ...]:
-        """The translated ones that the kernel tracks, as far as they can be read at once."""
-        return read_connections(self.machine)
+    def connections(self) -> dict[Address, list[Connection]]:
+        """The translated ones that the kernel tracks, by their backends, as far as they can be
+        read at once."""
+        found: defaultdict[Address, list[Connection]] = defaultdict(list)
+        for each in read_connections(self.machine):
+            found[each.backend].append(each)
+        return dict(found)
+
+    @cached_property
+    def _users(self) -> dict[Address, tuple[str, ...]]:
+        found: defaultdict[Address, dict[str, None]] = defaultdict(dict)
+        for farm in self.farms:
+            for each in farm.listeners:
+                found[each.address][f"farm {farm.name}"] = None
+        return {address: tuple(farms) for address, farms in found.items()}
 
     def users(self, address: Address) -> tuple[str, ...]:
         """The farms that listen on an address: ``farm web``."""
-        return unique(
-            f"farm {farm.name}"
-            for farm in self.farms
-            for each in farm.listeners
-            if each.address == address
-        )
+        return self._users.get(address, ())
 
     def client_devices(self, listener: Address) -> tuple[str, ...]:
         """The interfaces by which clients reach an address, as far as can be told: the one that
@@ -85,12 +93,11 @@ class Situation:
         return self._devices[listener]
 
     def _find_devices(self, listener: Address) -> tuple[str, ...]:
-        held = self.network.holder(listener)
-        if held is not None and not held[0].inner:
-            return (held[0].name,)
-        around = self.network.neighbourhoods(listener)
-        if around:
-            return (around[0][0].name,)
+        for interface, _ in self.network.holders(listener):
+            if not interface.inner:
+                return (interface.name,)
+        for _, interface in self.network.neighbourhoods(listener):
+            return (interface.name,)
         return self.network.default_devices(6 if ":" in listener else 4)
 
     def routes(self, family: Family) -> Iterator[Route]:

@@ -17,8 +17,8 @@ from nftlbc.doctor.foreign.listing import read
 from nftlbc.doctor.foreign.matching import Truth
 from nftlbc.doctor.foreign.model import Rule, Table
 from nftlbc.doctor.foreign.options import statements
-from nftlbc.doctor.foreign.packet import Path as Way
 from nftlbc.doctor.foreign.packet import Packet, answering, arriving, translated
+from nftlbc.doctor.foreign.packet import Path as Way
 from nftlbc.doctor.foreign.walking import Effect, Walk
 from nftlbc.doctor.machine import Machine
 
@@ -192,8 +192,8 @@ def listing(family: str, name: str, hook: str, *rules: list[Any]) -> str:
     where = {"family": family, "table": name}
     base = {"type": "filter", "hook": hook, "prio": 0, "policy": "drop"}
     rows.append({"chain": {**where, "name": "FORWARD", "handle": 1, **base}})
-    for number, statements in enumerate(rules, 2):
-        rows.append({"rule": {**where, "chain": "FORWARD", "handle": number, "expr": statements}})
+    for number, rule in enumerate(rules, 2):
+        rows.append({"rule": {**where, "chain": "FORWARD", "handle": number, "expr": rule}})
     return json.dumps({"nftables": rows})
 
 

@@ -64,14 +64,19 @@ def test_the_sample_uses_each_construct() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    ("word", "construct", "module"),
-    [("numgen", "counting", "nft_numgen"), ("reject", "refusing", "nft_reject_inet")],
+    ("word", "constructs", "module"),
+    [
+        ("numgen", ["counting"], "nft_numgen"),
+        ("reject", ["ending", "refusing"], "nft_reject_inet"),
+    ],
 )
-def test_a_missing_feature_is_named(tmp_path: Path, word: str, construct: str, module: str) -> None:
+def test_a_missing_feature_is_named(
+    tmp_path: Path, word: str, constructs: list[str], module: str
+) -> None:
     report = examined(WEB, path=refusing(tmp_path, word))
     assert report.wrong == {"kernel-features": "problem"}
     found = report.the("kernel-features")
-    assert found["affects"] == [construct]
+    assert found["affects"] == constructs
     assert found["commands"] == [f"modprobe {module}"]
     assert word in found["what"]
 

@@ -7,7 +7,7 @@ whether the connections of this moment were answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from nftlbc.doctor.connections import Connection
@@ -51,26 +51,27 @@ def _one_armed(situation: Situation) -> tuple[list[Route], list[Route]]:
     """Backends beyond the clients' own gateway, and those in the network of the clients."""
     past: list[Route] = []
     beside: list[Route] = []
+    inspection = Inspection(situation)
     for family in FAMILIES:
         gateways = situation.network.default_gateways(family)
         for route in situation.routes(family):
             farm, way = route.farm, route.way
             if farm.forward.kind != "dnat" or way.device not in _devices(situation, farm, family):
                 continue
-            if not _replaced(situation, route, family):
+            if not _replaced(situation, inspection, route, family):
                 far = way.gateway is not None and way.gateway in gateways
                 (past if far else beside).append(route)
     return past, beside
 
 
-def _replaced(situation: Situation, route: Route, family: Family) -> bool:
-    """Somebody else's chain replaces the clients' addresses."""
+def _replaced(situation: Situation, inspection: Inspection, route: Route, family: Family) -> bool:
+    """Somebody else's chain replaces the clients' addresses, or nobody had the time to see."""
     listener = next(each for each in route.farm.listeners if each.family == family)
     path = situation.path(listener, route.backend)
     if path is None:
         return False
     try:
-        return any(Inspection(situation).replacing(route.farm, path))
+        return inspection.spent or any(inspection.replacing(route.farm, path))
     except Unseen:
         return False
 
@@ -127,10 +128,8 @@ def _answers(situation: Situation, route: Route) -> tuple[bool, bool]:
     listeners = {each.address for each in route.farm.listeners}
     seen = [
         each.answered
-        for each in _connections(situation)
-        if each.backend == route.backend.address
-        and each.listener in listeners
-        and each.client not in listeners
+        for each in _connections(situation).get(route.backend.address, ())
+        if each.listener in listeners and each.client not in listeners
     ]
     return any(seen), not all(seen)
 
@@ -148,7 +147,7 @@ def hairpin(situation: Situation) -> Iterator[Finding]:
     for farm in situation.farms:
         if farm.forward.kind != "dnat":
             continue
-        asking = _asking(situation, farm, set(owners))
+        asking = _asking(situation, farm, owners)
         own = [each for each in asking if farm.name in owners[each] and not farm.hairpin]
         others = [each for each in asking if farm.name not in owners[each]]
         for addresses, statements in ((own, ("hairpin",)), (others, _MASQUERADE)):
@@ -159,15 +158,15 @@ def hairpin(situation: Situation) -> Iterator[Finding]:
         yield ok(name, "no backend has been seen to ask a farm in vain")
 
 
-def _asking(situation: Situation, farm: Farm, backends: set[Address]) -> list[Address]:
+def _asking(situation: Situation, farm: Farm, backends: Collection[Address]) -> list[Address]:
     """The backends, of any farm, that asked this one, were given to a neighbour of theirs, and
     got no answer at all."""
     listeners = {each.address for each in farm.listeners}
     pool = {each.address for each in farm.backends}
     seen: dict[Address, bool] = {}
-    for each in situation.connections:
-        mine = each.listener in listeners and each.backend in pool
-        if mine and each.client in backends and _neighbours(situation, each.client, each.backend):
+    for each in (each for address in pool for each in situation.connections.get(address, ())):
+        asks = each.listener in listeners and each.client in backends
+        if asks and _neighbours(situation, each.client, each.backend):
             seen[each.client] = seen.get(each.client, False) or each.answered
     return [address for address, answered in seen.items() if not answered]
 
@@ -244,7 +243,7 @@ def own_connections(situation: Situation) -> Iterator[Finding]:
 def _own_silent(situation: Situation) -> list[str]:
     """Backends that answered none of this machine's own connections."""
     seen: dict[tuple[Address, Address], bool] = {}
-    for each in _connections(situation):
+    for each in (each for found in _connections(situation).values() for each in found):
         if each.client == each.listener:
             key = each.listener, each.backend
             seen[key] = seen.get(key, False) or each.answered
@@ -257,8 +256,8 @@ def _own_silent(situation: Situation) -> list[str]:
     ]
 
 
-def _connections(situation: Situation) -> Sequence[Connection]:
+def _connections(situation: Situation) -> Mapping[Address, Sequence[Connection]]:
     try:
         return situation.connections
     except Unseen:
-        return ()
+        return {}

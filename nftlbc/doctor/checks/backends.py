@@ -43,8 +43,8 @@ def routes(situation: Situation) -> Iterator[Finding]:
             Verdict.PROBLEM,
             f"{told} {some([_both(address, names) for address in addresses])}",
             "connections that are given to it fail",
-            "add a route by the right gateway, or the network to an interface:"
-            f" ip route add {addresses[0]} via GATEWAY",
+            "add a route by the right gateway, or the network to an interface:\n"
+            f"ip route add {addresses[0]} via GATEWAY",
             affects=affected,
         )
     for device, addresses in dark.items():

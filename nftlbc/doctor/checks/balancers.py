@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
@@ -31,10 +32,9 @@ def others(situation: Situation) -> Iterator[Finding]:
 
 def _ipvs(situation: Situation, name: str) -> Iterator[Finding]:
     text = situation.machine.read("proc/net/ip_vs", _MOST) or ""
-    services = {
-        (protocol.lower(), _address(host), int(port, 16))
-        for protocol, host, port in _SERVICE.findall(text)
-    }
+    services: defaultdict[tuple[str, Address], list[int]] = defaultdict(list)
+    for protocol, host, port in _SERVICE.findall(text):
+        services[protocol.lower(), _address(host)].append(int(port, 16))
     if not services:
         return
     both = [
@@ -42,8 +42,8 @@ def _ipvs(situation: Situation, name: str) -> Iterator[Finding]:
         for farm in situation.farms
         for listener in farm.listeners
         if any(
-            (listener.protocol, listener.address, port) in services
-            for port in _ports(listener, services)
+            listener.first <= port <= listener.last
+            for port in services.get((listener.protocol, listener.address), ())
         )
     ]
     yield Finding(
@@ -51,7 +51,7 @@ def _ipvs(situation: Situation, name: str) -> Iterator[Finding]:
         Verdict.PROBLEM if both else Verdict.WARNING,
         f"IPVS serves {some([str(each) for each in both])}, too"
         if both
-        else f"IPVS is at work here, with {len(services)} services",
+        else f"IPVS is at work here, with {sum(map(len, services.values()))} services",
         "ours comes first and has the connections, but IPVS goes on with those that it had"
         if both
         else "it does not disturb the farms as long as no service is on a farm's address and port",
@@ -65,12 +65,6 @@ def _ipvs(situation: Situation, name: str) -> Iterator[Finding]:
         )[:16],
         affects=unique(str(each) for each in both),
     )
-
-
-def _ports(listener: Listener, services: set[tuple[str, Address, int]]) -> Iterator[int]:
-    for _, _, port in services:
-        if listener.first <= port <= listener.last:
-            yield port
 
 
 def _spot(listener: Listener) -> str:

@@ -74,6 +74,23 @@ CONSTRUCTS: Final = (
         "map m { type mark : ipv4_addr . inet_service; size 64; counter; }",
     ),
     Construct(
+        "set-counters",
+        "counters on the elements of a set that a filter chain looks up (count traffic)",
+        "nft_counter",
+        "set m { type mark; size 64; counter; }\n"
+        "chain c {\ntype filter hook forward priority -10;\n"
+        "ct direction original ct mark and 0xbfffffff @m\n}",
+    ),
+    Construct(
+        "ending",
+        "reject in a filter chain (connections of backends that are cut off)",
+        "nft_reject_inet",
+        "set m { type mark; flags timeout; size 64; }\n"
+        "chain e {\ntcp flags & rst == 0x0 reject with tcp reset\n}\n"
+        "chain c {\ntype filter hook forward priority -10;\n"
+        "ct mark and 0xbfffffff @m goto e\n}",
+    ),
+    Construct(
         "sticky-maps",
         "maps that rules add to and delete from (persist)",
         "nf_tables",
@@ -141,8 +158,16 @@ def _farm(
         Backend("c", "2001:db8:1::1", port),
         Backend("d", "2001:db8:1::2", port),
     )
-    hairpin = name == "hairpin"
-    return Farm(name, listeners or own, backends, forward, balance, persistence, hairpin=hairpin)
+    return Farm(
+        name,
+        listeners or own,
+        backends,
+        forward,
+        balance,
+        persistence,
+        hairpin=name == "hairpin",
+        count_traffic=name == "counted",
+    )
 
 
 SAMPLE: Final = [
@@ -155,6 +180,7 @@ SAMPLE: Final = [
     _farm("masquerade", forward=Forward("masquerade")),
     _farm("snat", forward=Forward("snat", ("10.0.0.254", "2001:db8:1::254"))),
     _farm("hairpin"),
+    _farm("counted"),
     _farm("asked", port=None),
     _farm(
         "ranges",

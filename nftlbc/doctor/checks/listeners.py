@@ -60,7 +60,7 @@ def _absent(situation: Situation, name: str, absent: list[Address]) -> Iterator[
             why,
             mend,
             commands=tuple(
-                _add(address, near[address][0][0].name if near[address] else "lo")
+                _add(address, near[address][0][1].name if near[address] else "lo")
                 for address in addresses
             ),
             affects=tuple(addresses),
@@ -76,8 +76,8 @@ def _unheard(situation: Situation, name: str, address: Address) -> Iterator[Find
     around = situation.network.neighbourhoods(address)
     if not around:
         return
-    interface = around[0][0]
-    if any(assigned.address == address for assigned in interface.addresses):
+    interface = around[0][1]
+    if any(held is interface for held, _ in situation.network.holders(address)):
         return
     path = key("net", "ipv4", "conf", interface.name, "arp_ignore")
     everywhere = key("net", "ipv4", "conf", "all", "arp_ignore")
@@ -103,9 +103,9 @@ def _unheard(situation: Situation, name: str, address: Address) -> Iterator[Find
 
 def _failed(situation: Situation, name: str, present: list[Address]) -> Iterator[Finding]:
     for address in present:
-        held = situation.network.holder(address)
-        if held is not None and held[1].failed:
-            yield _duplicate(situation, name, *held)
+        for interface, assigned in situation.network.holders(address):
+            if assigned.failed:
+                yield _duplicate(situation, name, interface, assigned)
 
 
 def _duplicate(
@@ -157,7 +157,7 @@ def sources(situation: Situation) -> Iterator[Finding]:
 
 def _device(situation: Situation, address: Address) -> str:
     around = situation.network.neighbourhoods(address)
-    return around[0][0].name if around else "lo"
+    return around[0][1].name if around else "lo"
 
 
 def _add(address: Address, device: str) -> str:

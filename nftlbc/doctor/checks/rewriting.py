@@ -147,8 +147,8 @@ def _marking(name: str, standings: Sequence[Standing]) -> Finding:
         Verdict.PROBLEM if any(each.outcome.certain for each in standings) else Verdict.WARNING,
         f"{first.table} {does} ({some(rules)})",
         "; ".join(why),
-        f"let each of these rules begin with: {_GUARDS[first.table.made_by]}"
-        + (f"; or leave the chain before them, {_ELSEWHERE}" if alone else ""),
+        f"let each of these rules begin with\n{_GUARDS[first.table.made_by]}"
+        + (f"\nor leave the chain before them, {_ELSEWHERE}" if alone else ""),
         commands=past_ours(first.table, first.chain) if alone else (),
         affects=_farms(standings),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from nftlbc import pipeline
@@ -30,6 +32,7 @@ def check(situation: Situation) -> Iterator[Finding]:
         yield ok(name, "table inet nftlbc is not loaded yet")
         return
     maps = [each for each in table.maps.values() if each.name.startswith("sticky")]
+    users = _users(situation.farms)
     filling = False
     for each in maps:
         if not each.readable:
@@ -39,15 +42,14 @@ def check(situation: Situation) -> Iterator[Finding]:
         share = 100 * count // size
         if share >= _FILLING:
             filling = True
-            yield _filling(name, each.name, count, size, share, situation.farms)
+            yield _filling(name, each.name, count, size, share, users[each.name])
     if not filling:
         yield ok(name, f"{len(maps)} sticky maps with room" if maps else "no farm is sticky")
 
 
 def _filling(
-    name: str, map: str, count: int, size: int, share: int, farms: tuple[Farm, ...]
+    name: str, map: str, count: int, size: int, share: int, affected: Sequence[Farm]
 ) -> Finding:
-    affected = [farm for farm in farms if _uses(farm, map)]
     return Finding(
         name,
         Verdict.PROBLEM if count >= size else Verdict.WARNING,
@@ -63,9 +65,23 @@ def _filling(
     )
 
 
-def _uses(farm: Farm, map: str) -> bool:
-    """Names of sticky maps are made from what a farm says of its persistence."""
-    return farm.persistence is not None and map in pipeline.table([farm]).map
+def _users(farms: Sequence[Farm]) -> dict[str, list[Farm]]:
+    """The farms of each sticky map. Its name is made from the farm's families and persistence,
+    and from the farm's own name where no other has it: so it is worked out once for all alike.
+    """
+    shapes: dict[object, set[str]] = {}
+    found: defaultdict[str, list[Farm]] = defaultdict(list)
+    for farm in farms:
+        if farm.persistence is None:
+            continue
+        shape = farm.families, farm.persistence
+        if shape not in shapes:
+            table = pipeline.table([replace(farm, name="X")])
+            shapes[shape] = {each for each in table.map if each.startswith("sticky")}
+        for each in shapes[shape]:
+            own = each.endswith("_X")
+            found[f"{each[:-1]}{farm.name}" if own else each].append(farm)
+    return found
 
 
 def _larger(persistence: Persistence, size: int) -> str:

@@ -95,6 +95,7 @@ def _shapes(farms: Sequence[Farm]) -> list[Farm]:
             farm.families,
             farm.forward.kind,
             farm.hairpin,
+            farm.count_traffic,
             farm.balance.scheduler,
             farm.balance.keys,
             farm.persistence and farm.persistence.keys,
