@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ground import HEALTHY, WEB, Report, examined, inside, mended
 
@@ -125,12 +127,28 @@ def test_a_listener_in_the_clients_network_that_nobody_has() -> None:
 
 @pytest.mark.parametrize("address", ["198.51.100.10", "2001:db8:9::10"])
 def test_a_listener_that_only_a_router_could_send_here(address: str) -> None:
+    """The farm works where it does: packets are translated before they are routed."""
     farms = (WEB6 if ":" in address else WEB4).replace("203.0.113.10", address)
     farms = farms.replace("2001:db8::10", address)
     before, after = mended(farms, "listener-address")
-    assert before.wrong == {"listener-address": "problem"}
+    assert before.wrong == {"listener-address": "warning"}
     assert before.the("listener-address")["affects"] == [address]
     assert after.wrong == {}
+
+
+def test_a_machine_that_waits_for_the_address(tmp_path: Path) -> None:
+    """keepalived gives the address to one of two machines; the other one is as it should be."""
+    program = tmp_path / "keepalived"
+    wait = (
+        f"cp $(command -v sleep) {program}; {program} 60 >/dev/null 2>&1 & echo $! > {program}.pid;"
+        f"until grep -q keepalived /proc/$(cat {program}.pid)/comm; do sleep 0.05; done"
+    )
+    farms = WEB4.replace("203.0.113.10", "192.0.2.10")
+    steps = [{"run": HEALTHY}, {"run": wait}, {"doctor": farms}]
+    report = inside([*steps, {"run": f"kill $(cat {program}.pid)"}])[-2]
+    assert isinstance(report, Report)
+    assert report.wrong == {"listener-address": "warning"}
+    assert "keepalived runs here" in report.the("listener-address")["what"]
 
 
 def test_a_listener_that_a_route_makes_local() -> None:

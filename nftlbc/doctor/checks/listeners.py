@@ -35,18 +35,20 @@ def _absent(situation: Situation, name: str, absent: list[Address]) -> Iterator[
     near = {address: network.neighbourhoods(address) for address in absent}
     groups = (
         (
+            Verdict.PROBLEM,
             [address for address in absent if near[address]],
             "nobody answers when its neighbours ask for it: connections time out",
             "give it to the interface in whose network it is",
         ),
         (
+            Verdict.WARNING,
             [address for address in absent if not near[address]],
             "clients reach it only if a router sends it here, which can't be seen from here",
             "if a router does send it here, put it on lo: then this machine, too, knows that it"
             " is its own",
         ),
     )
-    for addresses, why, mend in groups:
+    for verdict, addresses, why, mend in groups:
         if not addresses:
             continue
         users = unique(user for address in addresses for user in situation.users(address))
@@ -54,7 +56,7 @@ def _absent(situation: Situation, name: str, absent: list[Address]) -> Iterator[
         are = "is" if len(addresses) == 1 else "are"
         yield Finding(
             name,
-            Verdict.WARNING if standby else Verdict.PROBLEM,
+            Verdict.WARNING if standby else verdict,
             f"{some(addresses)} ({some(users)}) {are} not on this machine"
             + (waits if standby else ""),
             why,
