@@ -7,18 +7,14 @@ Nobody is at the far ends: what is examined are addresses, routes, settings and 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-_USER = ["--user", "--map-root-user"]
-_UNSHARE = shutil.which("unshare") or "unshare"
-_INSIDE = str(Path(__file__).with_name("inside.py"))
 
 HEALTHY = """\
 [ ! -e /etc/nftables.conf ] || mount --bind /dev/null /etc/nftables.conf
@@ -84,6 +80,13 @@ class Report:
         }
 
 
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Ends when this process does, and with it its standard input."""
+    argv = [sys.executable, str(Path(__file__).with_name("inside.py"))]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def inside(steps: list[dict[str, str]], *, path: str | None = None) -> list[Any]:
     """The results of steps in a namespace of their own.
 
@@ -92,21 +95,15 @@ def inside(steps: list[dict[str, str]], *, path: str | None = None) -> list[Any]
     SOURCE PORT TARGET PORT FLAGS"}`` lets a TCP segment come in, and ``{"mend": CHECK}`` runs the
     commands of the last report.
     """
-    environment = {**os.environ, "NO_COLOR": "1"}
-    if path is not None:
-        environment["PATH"] = path
-    unshare = [_UNSHARE, "--net", "--mount", *([] if os.geteuid() == 0 else _USER)]
-    done = subprocess.run(
-        [*unshare, sys.executable, _INSIDE],
-        input=json.dumps(steps),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
-    results = json.loads(done.stdout)
+    environment = {"PATH": path or os.environ["PATH"], "NO_COLOR": "1"}
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps({"steps": steps, "environment": environment}) + "\n")
+    server.stdin.flush()
+    said = json.loads(server.stdout.readline())
+    assert "results" in said, said["failed"]
+    results = said["results"]
     return [
         Report(result) if "doctor" in step else result
         for step, result in zip(steps, results, strict=True)
