@@ -14,8 +14,8 @@ from nftlbc.farms import FAMILIES, Farm
 TRACKING: Final = -200
 """The priority of connection tracking; what stands before it sees packets as they are."""
 OURS: Final = -100
-_VISITS: Final = 300_000
-"""Visits of rules for one check, about a second; what has not been tried by then is not."""
+_VISITS: Final = 150_000
+"""Visits of rules for one check, about half a second; what has not been tried by then is not."""
 
 
 class Standing(NamedTuple):
