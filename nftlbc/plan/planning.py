@@ -72,10 +72,11 @@ def read() -> KernelTable | None:
     return netlink.read(elements=lambda each: "dynamic" not in each.flags)
 
 
-def plan(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
+def plan(farms: Sequence[Farm], ending: Collection[int] | None = ()) -> Plan:
     """What ``apply`` would do. Raises NftError where the kernel's table can't be read.
 
-    ending: marks of connections; those of removed backends are ended.
+    ending: marks of connections; those of removed backends are ended, beside those that are being
+        ended. None: all of these have ended.
     """
     kernel = read()
     if kernel is not None:
@@ -83,9 +84,13 @@ def plan(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
     return _plan(kernel, farms, ending)
 
 
-def _plan(kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int]) -> Plan:
+def _plan(
+    kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int] | None
+) -> Plan:
     numbers = InUse() if kernel is None else in_use(kernel, farms)
-    if ending:
+    if ending is None:
+        numbers = replace(numbers, ending=frozenset())
+    elif ending:
         numbers = replace(numbers, ending={*numbers.ending, *ending})
     wanted = build(farms, numbers)
     if kernel is None:
@@ -107,7 +112,7 @@ def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
     return sticky.carried(moves, entries)
 
 
-def apply(farms: Sequence[Farm], ending: Collection[int] = ()) -> Plan:
+def apply(farms: Sequence[Farm], ending: Collection[int] | None = ()) -> Plan:
     """Makes the kernel's table what the farms want, and returns what was done.
 
     Where the table changed between reading and sending (another program's hand, an entry that
