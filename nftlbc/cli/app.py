@@ -38,7 +38,18 @@ def nftlbc(
 
 def _commands() -> None:
     """Each module adds its commands; what they need beyond typer they import when they run."""
-    from nftlbc.cli import apply, compile, convert, doctor, explain, hand, probe, sessions, status, try_
+    from nftlbc.cli import (
+        apply,
+        compile,
+        convert,
+        doctor,
+        explain,
+        hand,
+        probe,
+        sessions,
+        status,
+        try_,
+    )
 
     for module in (compile, try_, explain, apply, status, sessions, hand, probe, doctor, convert):
         module.add_to(app)

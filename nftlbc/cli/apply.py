@@ -92,6 +92,8 @@ def apply(
             ending = conntrack.count().tcp if cut else ()
             found = planning.apply(farms, ending)
             settled = settling.settle(found)
+            if cut and found.cut and settling.ended(found):
+                planning.apply(farms, None)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:

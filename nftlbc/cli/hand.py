@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,7 @@ Backends = Annotated[
 ]
 FileOption = Annotated[
     str | None,
-    typer.Option("--file", help=f"Where on-change commands are taken from; {DEFAULT_FILE}."),
+    typer.Option("--file", metavar="FILE", help=f"Has the on-change commands; {DEFAULT_FILE}."),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings.")]
 _TIME = re.compile(r"(?:\d{1,9}(?:s|m|h|d))+\Z")
@@ -46,7 +47,8 @@ def drain(
         bool, typer.Option("--wait", help="Return when no connection to it is open any more.")
     ] = False,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="With --wait: 10m; then 4.")
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="Wait no longer (10m), and end with 4."),
     ] = None,
     file: FileOption = None,
     no_wait: NoWait = False,
@@ -86,6 +88,7 @@ def _hold(
     from nftlbc.nft.program import NftError
     from nftlbc.plan import by_hand, hand_words, live
 
+    gc.disable()
     filed = _filed(file)
     try:
         with lock.held(wait=not no_wait):

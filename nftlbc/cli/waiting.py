@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -83,7 +84,9 @@ class _Progress:
             full = round(_WIDTH * (self._most - number) / self._most)
             left = max(0, int(self._end - now))
             drawn = f"[{'#' * full}{'.' * (_WIDTH - full)}]"
-            sys.stderr.write(f"\r\x1b[K{drawn} {text}, {left // 60}:{left % 60:02} left")
+            line = f"{drawn} {text}, {left // 60}:{left % 60:02} left"
+            # What runs over the line's end can't be drawn over.
+            sys.stderr.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
             sys.stderr.flush()
         elif number != self._last and now - self._told >= _LINES:
             say(text)

@@ -14,6 +14,8 @@ from nftlbc.table.pool import pool_of, shares, slots_of
 
 _MOST: Final = 6
 """Shares and lines for the file that are told; more are counted."""
+_ALIKE: Final = 4
+"""Backends whose shares change alike are counted from so many on."""
 _DONE: Final[Mapping[HandState, str]] = {
     "drain": "drained",
     "let-go": "drained, its sticky clients let go",
@@ -21,7 +23,7 @@ _DONE: Final[Mapping[HandState, str]] = {
 }
 _MEANS: Final[Mapping[HandState, str]] = {
     "drain": "drains: it takes no new clients",
-    "let-go": "drains: it takes no new clients, and lets its sticky clients go",
+    "let-go": "drains, and lets its sticky clients go",
     "disable": "is disabled: it is cut off",
 }
 _STAY: Final[Mapping[HandState, str]] = {
@@ -89,15 +91,19 @@ def moment(since: Seconds) -> str:
 def _shares(before: Farm, after: Farm) -> Iterator[str]:
     for family in after.families:
         old, new = _by_name(before, family), _by_name(after, family)
-        moved = [
-            f"{each.name} {old.get(each.name, '0 %')} -> {new.get(each.name, '0 %')}"
-            for each in after.pool(family)
-            if old.get(each.name) != new.get(each.name)
-        ]
-        if moved:
+        alike: dict[str, list[str]] = {}
+        for each in after.pool(family):
+            was, now = old.get(each.name, "0 %"), new.get(each.name, "0 %")
+            if was != now:
+                alike.setdefault(f"{was} -> {now}", []).append(each.name)
+        if alike:
             which = f"IPv{family} " if len(after.families) > 1 else ""
-            more = f" and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
-            yield f"    shares of new {which}clients: {', '.join(moved[:_MOST])}{more}"
+            texts = [
+                f"{', '.join(names) if len(names) < _ALIKE else f'{len(names)} backends'} {change}"
+                for change, names in alike.items()
+            ]
+            more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+            yield f"    shares of new {which}clients: {', '.join(texts[:_MOST])}{more}"
 
 
 def _by_name(farm: Farm, family: Family) -> dict[str, str]:
@@ -125,7 +131,7 @@ def _stakes(touched: Touched, live: Live) -> Iterator[str]:
     if hand.state == "let-go" and stakes:
         yield f"    {name}: {', '.join(stakes)} {_STAY['let-go']}"
     if sticky:
-        yield f"    {name}: {sticky} of it: to others when they next come"
+        yield f"    {name}: {sticky} to be given to others when coming next"
 
 
 def _until(held: Iterable[Touched]) -> Iterator[str]:
@@ -136,10 +142,12 @@ def _until(held: Iterable[Touched]) -> Iterator[str]:
     some = names if len(held) <= _MOST else f"{names} ..."
     yield f"it ends with: nftlbc enable {some}"
     yield "and with a reboot of this machine; to make it last, write in the farms file"
+    several = len({each.farm for each in held}) > 1
     for each in held[:_MOST]:
         hand = each.after.remembered.hand
         assert hand is not None
-        yield f"    {statement(each.after, _FILED[hand.state])}"
+        of = f"  # farm {each.farm}" if several else ""
+        yield f"    {statement(each.after, _FILED[hand.state])}{of}"
     if len(held) > _MOST:
         yield f"    and so on for {len(held) - _MOST} more"
 

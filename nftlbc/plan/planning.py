@@ -85,10 +85,13 @@ def read() -> KernelTable | None:
     return netlink.read(elements=lambda each: "dynamic" not in each.flags)
 
 
-def plan(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None = None) -> Plan:
+def plan(
+    farms: Sequence[Farm], ending: Collection[int] | None = (), edit: Edit | None = None
+) -> Plan:
     """What ``apply`` would do. Raises NftError where the kernel's table can't be read.
 
-    ending: marks of connections; those of removed backends are ended.
+    ending: marks of connections; those of removed backends are ended, beside those that are being
+        ended. None: all of these have ended.
     edit: changes the farms further when all is known that the table remembers of them.
     """
     kernel = read()
@@ -100,11 +103,13 @@ def plan(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None 
 
 
 def between(
-    kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int] = ()
+    kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int] | None = ()
 ) -> Plan:
     """From a table that was read, or none, to the one that farms want, as they are."""
     numbers = InUse() if kernel is None else in_use(kernel, farms)
-    if ending:
+    if ending is None:
+        numbers = replace(numbers, ending=frozenset())
+    elif ending:
         numbers = replace(numbers, ending={*numbers.ending, *ending})
     wanted = build(farms, numbers)
     if kernel is None:
@@ -126,7 +131,9 @@ def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
     return sticky.carried(moves, entries)
 
 
-def apply(farms: Sequence[Farm], ending: Collection[int] = (), edit: Edit | None = None) -> Plan:
+def apply(
+    farms: Sequence[Farm], ending: Collection[int] | None = (), edit: Edit | None = None
+) -> Plan:
     """Makes the kernel's table what the farms want, and returns what was done.
 
     Where the table changed between reading and sending (another program's hand, an entry that

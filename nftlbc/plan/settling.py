@@ -20,6 +20,9 @@ _ROUNDS: Final = 3
 _PAUSE: Final = 0.2
 """Seconds for the answers of a round; on a way of more than that the next packet does it."""
 
+_PATIENCE: Final = 5.0
+"""Seconds after which no further round begins."""
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -88,17 +91,34 @@ def settled(left: Collection[int], cut: Collection[int]) -> Settled:
     return Settled(moved, opened, min(waiting, opened), tuple(problems))
 
 
+def ended(plan: Plan) -> bool:
+    """After ``apply`` has cut off removed backends: whether all that was open to them has ended,
+    so that no packet has to be asked any more.
+
+    The entries of what was reset go too: a client that did not get its reset would use its own
+    again, and without one it is reset by whoever it is given to.
+    """
+    try:
+        found = [each for each in flows.of(plan.cut) if each.protocol == TCP]
+        if any(each.state in conntrack.OPEN | waking.WAITING for each in found):
+            return False
+        flows.forget(found)
+    except NftError:
+        return False
+    return True
+
+
 def _goes(flow: Flow, cut: Collection[int]) -> bool:
     return flow.protocol == flows.UDP or flow.mark in cut
 
 
 def _woken(ending: list[Flow], cut: Collection[int]) -> int:
     """How many are open after their clients were reached."""
+    deadline = time.monotonic() + _PATIENCE
     for _ in range(_ROUNDS):
         idle = [each for each in ending if each.state in waking.WAITING]
-        if not idle:
+        if not idle or time.monotonic() > deadline or not waking.wake(idle):
             break
-        waking.wake(idle)
         time.sleep(_PAUSE)
         # The kernel notes a connection that a rule has reset as closed (since Linux 6.3).
         ending = [each for each in flows.of(cut) if each.protocol == TCP]

@@ -50,10 +50,10 @@ def apply(lb: Balancer, folder: Path, text: str, *options: str) -> str:
 
 
 def hold(
-    lb: Balancer, count: int = 4, *, protocol: str = "tcp", host: Host = "clients"
+    lb: Balancer, count: int = 4, port: int = 80, *, protocol: str = "tcp", host: Host = "clients"
 ) -> list[Answer]:
     """Connections that stay open, so many in each family."""
-    port = 80 if protocol == "tcp" else 53
+    port = port if protocol == "tcp" else 53
     requests = [
         Request(host, None, vip, port, protocol, hold=True)  # type: ignore[arg-type]
         for vip in (VIP, VIP6)
@@ -111,7 +111,7 @@ def test_drain_let_go_and_enable(tmp_path: Path) -> None:
 
         said = nftlbc(lb, "drain", "--let-go", "web/b").stdout
         assert "b: 3 open connections stay with it to their end" in said
-        assert "b: 3 sticky clients of it" in said
+        assert "b: 3 sticky clients to be given to others when coming next" in said
         assert "3 UDP flows are balanced anew" in said
         assert lb.named(lb.box.talk(held)) == homes
         assert set(lb.named(lb.box.talk(flows))) == {"a"}
@@ -123,28 +123,48 @@ def test_drain_let_go_and_enable(tmp_path: Path) -> None:
         assert lb.named(lb.box.talk(held)) == homes
 
 
-@pytest.mark.parametrize("forward", ["", "forward masquerade"])
-def test_disable_reaches_those_who_only_wait(tmp_path: Path, forward: str) -> None:
+MASQUERADING = f"""
+farm m {{
+    listen {VIP}, {VIP6} tcp port 81
+    forward masquerade
+    backend c 10.0.0.3 port 8080
+    backend c6 2001:db8:1::3 port 8080
+}}
+"""
+
+
+def test_disable_reaches_those_who_only_wait(tmp_path: Path) -> None:
     """Clients elsewhere, behind a firewall that drops what is invalid; the balancer itself; and,
     where it replaces sources, the backends."""
-    hosts: tuple[Host, ...] = ("clients", "balancer", *(("servers",) if forward else ()))
     firewall = (
         "table inet fw {\n chain in {\n type filter hook input priority 0;\n"
         " ct state invalid counter drop\n }\n}\n"
     )
-    with balancing(web(forward), load=False) as lb:
-        apply(lb, tmp_path, web(forward))
+    text = web(extra=MASQUERADING)
+    with balancing(text, load=False) as lb:
+        apply(lb, tmp_path, text)
         done = lb.box.run("clients", (*lb.box.nft, "-f", "-"), firewall)
         assert done.returncode == 0, done.stderr
-        held = [answer for host in hosts for answer in hold(lb, host=host)]
+        held = hold(lb) + hold(lb, host="balancer")
+        for host in ("clients", "balancer", "servers"):
+            held += hold(lb, 2, port=81, host=host)  # type: ignore[arg-type]
         flows = hold(lb, protocol="udp")
         entries = _entries(lb)
-        said = nftlbc(lb, "disable", *BOTH).stdout
-        cut = of(held, *B)
-        assert len(cut) == len(held) / 2
-        assert f"{len(cut)} open connections were reset" in said
-        assert "4 UDP flows are balanced anew with the next packet" in said
-        assert {answer.outcome for answer in lb.box.listen(cut)} == {"reset"}
+        cut = of(held, *B, "10.0.0.3", "2001:db8:1::3")
+        assert len(cut) == 20
+
+        # Without the right to raw sockets nobody is reached, and that is told.
+        done = nftlbc(lb, "disable", *BOTH, "m/*", before=WITHOUT_RAW)
+        assert "4 UDP flows are balanced anew with the next packet" in done.stdout
+        assert "20 open connections end with the client's next packet" in done.stdout
+        assert "clients that only wait can't be told" in done.stderr
+        assert "CAP_NET_RAW" in done.stderr
+        assert {answer.outcome for answer in lb.box.listen(cut, timeout=0.5)} == {"silent"}
+        assert {answer.outcome for answer in lb.box.talk(cut[:1])} == {"reset"}
+
+        # The same again: who was not reached is.
+        assert "19 open connections were reset" in nftlbc(lb, "disable", *BOTH, "m/*").stdout
+        assert {answer.outcome for answer in lb.box.listen(cut[1:])} == {"reset"}
         # Nobody else noticed, and the kernel made no entry for what was sent.
         assert {answer.outcome for answer in lb.box.talk(of(held, *A))} == {"answered"}
         assert _entries(lb) <= entries
@@ -152,26 +172,13 @@ def test_disable_reaches_those_who_only_wait(tmp_path: Path, forward: str) -> No
         assert {answer.backend for answer in hold(lb)} == set(A)
         # Nothing is cut any more: nothing is asked of packets any more.
         assert "filter-forward" in chains(lb)
-        nftlbc(lb, "enable", *BOTH)
+        nftlbc(lb, "enable", *BOTH, "m/*")
         assert "filter-" not in chains(lb)
         assert {answer.backend for answer in hold(lb)} == {*A, *B}
 
 
 def _entries(lb: Balancer) -> int:
     return int(lb.box.run("balancer", ("cat", "/proc/sys/net/netfilter/nf_conntrack_count")).stdout)
-
-
-def test_without_the_right_to_raw_sockets(tmp_path: Path) -> None:
-    with balancing(web(), load=False) as lb:
-        apply(lb, tmp_path, web())
-        held = hold(lb)
-        done = nftlbc(lb, "disable", *BOTH, before=WITHOUT_RAW)
-        assert "4 open connections end with the client's next packet" in done.stdout
-        assert "clients that only wait can't be told" in done.stderr
-        assert "CAP_NET_RAW" in done.stderr
-        cut = of(held, *B)
-        assert {answer.outcome for answer in lb.box.listen(cut, timeout=0.5)} == {"silent"}
-        assert {answer.outcome for answer in lb.box.talk(cut)} == {"reset"}
 
 
 def test_removed_down_and_renamed(tmp_path: Path) -> None:
@@ -204,6 +211,9 @@ def test_removed_down_and_renamed(tmp_path: Path) -> None:
         # Also those that were removed before are ended.
         assert "2 open connections were reset" in apply(lb, tmp_path, gone, "--cut")
         assert {answer.outcome for answer in lb.box.listen(of(held, "10.0.0.2"))} == {"reset"}
+        # They are gone: no packet of others is asked about them any more.
+        assert "filter-" not in chains(lb)
+        assert "nothing to change" in apply(lb, tmp_path, gone, "--cut")
         rest = of(held, *A, B[1])
         assert {answer.outcome for answer in lb.box.talk(rest)} == {"answered"}
         # A farm that goes is like its backends.
