@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick]``: start-up, compiling and loading, as a table.
+"""``python -m benchmarks [--quick]``: start-up, compiling, loading and checks, as a table.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import commands, farms
+from benchmarks import checks, commands, farms
 
 NFTLBC = [sys.executable, "-m", "nftlbc"]
 EMPTY = """
@@ -53,6 +53,7 @@ def _all(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
     if os.geteuid() == 0:
         yield from _loads(folder, sizes, runs)
         yield from _applies(folder, sizes[-1], min(runs, 5))
+        yield from checks.lines(sizes[-1], min(runs, 5))
     else:
         yield "loading: not run (needs root)"
 

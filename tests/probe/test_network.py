@@ -62,7 +62,7 @@ def accepting(address: str = "0.0.0.0") -> Iterator[int]:
 
 
 @in_namespace
-def test_what_the_network_says() -> None:
+def test_what_the_network_says_and_the_source() -> None:
     network()
     asking = {
         "10.9.0.2": ("timeout", True, "no connection within 0.3s"),
@@ -80,10 +80,6 @@ def test_what_the_network_says() -> None:
         assert (found.word, found.silent) == asking[address][:2], found
         assert found.why.endswith(asking[address][2]), found
 
-
-@in_namespace
-def test_the_source() -> None:
-    network()
     with accepting() as port:
         assert asked("tcp", port, source="10.9.0.1").passed
         assert asked("tcp", port, source="127.0.0.7").passed
@@ -139,9 +135,16 @@ def test_without_the_right_to_ping_it_is_said(monkeypatch: pytest.MonkeyPatch) -
 
 
 @in_namespace
-def test_the_dead_do_not_delay_the_living() -> None:
-    """1 500 that time out beside 1 500 that answer, more than may be in progress at once."""
+def test_many() -> None:
     network()
+    the_dead_do_not_delay_the_living()
+    a_run_has_an_end_of_its_own()
+    a_run_that_is_cancelled_leaves_nothing()
+    few_files_are_enough()
+
+
+def the_dead_do_not_delay_the_living() -> None:
+    """1 500 that time out beside 1 500 that answer, more than may be in progress at once."""
     dead = [target("tcp", 9, f"10.9.0.{n % 250 + 2}", timeout=400 + n // 250) for n in range(1500)]
     with accepting() as port:
         living = [target("tcp", port, f"127.0.{n >> 8}.{n & 255}") for n in range(1500)]
@@ -151,9 +154,7 @@ def test_the_dead_do_not_delay_the_living() -> None:
     assert {found[each].word for each in living} == {"ok"}
 
 
-@in_namespace
-def test_few_files_are_enough() -> None:
-    network()
+def few_files_are_enough() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 200))
     with accepting() as port:
@@ -162,10 +163,8 @@ def test_few_files_are_enough() -> None:
     assert {each.word for each in found.values()} == {"ok"}
 
 
-@in_namespace
-def test_a_run_has_an_end_of_its_own() -> None:
+def a_run_has_an_end_of_its_own() -> None:
     """Who was not done then is neither well nor ill."""
-    network()
     dead = [target("tcp", 9, f"10.9.0.{n}", timeout=60_000) for n in range(2, 100)]
     with accepting() as port:
         living = target("tcp", port)
@@ -173,10 +172,7 @@ def test_a_run_has_an_end_of_its_own() -> None:
     assert [*found] == [living]
 
 
-@in_namespace
-def test_a_run_that_is_cancelled_leaves_nothing() -> None:
-    network()
-
+def a_run_that_is_cancelled_leaves_nothing() -> None:
     async def cancelled() -> None:
         targets = [target("tcp", 9, f"10.9.0.{n}", timeout=60_000) for n in range(2, 100)]
         task = asyncio.create_task(engine.run(targets))

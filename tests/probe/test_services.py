@@ -263,7 +263,7 @@ def snmp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]
         return asked("snmp", port, timeout=500, community=("file", str(folder / "open"))).passed
 
     command = (program("snmpd"), "-f", "-Lo", "-C", "-c", str(folder / "snmpd.conf"))
-    environment = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder), "MIBS": ""}
+    environment = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder / "persistent"), "MIBS": ""}
     with server(*command, *where, ready=ready, env=environment):
         yield port, folder
 
