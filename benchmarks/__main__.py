@@ -1,5 +1,5 @@
-"""``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status and the cost
-of counting, as a table.
+"""``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost
+of counting, and checks, as a table.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import commands, farms, traffic
+from benchmarks import checks, commands, farms, traffic
 
 NFTLBC = [sys.executable, "-m", "nftlbc"]
 EMPTY = """
@@ -55,6 +55,7 @@ def _all(folder: Path, sizes: tuple[int, ...], runs: int) -> Iterator[str]:
         yield from _loads(folder, sizes, runs)
         yield from _applies(folder, sizes[-1], min(runs, 5))
         yield from traffic.lines(runs)
+        yield from checks.lines(sizes[-1], min(runs, 5))
     else:
         yield "loading: not run (needs root)"
 

@@ -113,6 +113,9 @@ async def ask(target: Target, shared: Shared) -> Result:
         finding = failure.finding
     except OSError as problem:
         finding = of_error(problem)
+    except ImportError as problem:
+        text = f"needs the Python package {problem.name}"
+        finding = Finding(text, "package", passed=False, silent=True)
     except Exception as problem:
         # Only its kind is told: the text might hold what it was given, a secret among it.
         finding = Finding(f"failed with {type(problem).__name__}", "error", passed=False)

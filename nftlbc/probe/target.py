@@ -17,7 +17,7 @@ class Target:
     """A check of one thing."""
 
     check: Check
-    """Without its interval, fall and rise, which are the business of who asks."""
+    """Without its interval, fall and rise, which are the business of who asks, and its port."""
     address: Address
     port: int
     """0 where there are no ports."""
@@ -50,7 +50,11 @@ def targets(farms: Iterable[Farm]) -> dict[Target, list[Use]]:
     for farm in farms:
         for check in farm.checks:
             plain = replace(
-                check, interval=_DEFAULT.interval, fall=_DEFAULT.fall, rise=_DEFAULT.rise
+                check,
+                port=None,
+                interval=_DEFAULT.interval,
+                fall=_DEFAULT.fall,
+                rise=_DEFAULT.rise,
             )
             for backend in farm.backends:
                 own = (farm.name, backend.name) if check.kind == "exec" else ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import resource
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +126,37 @@ def test_a_dead_datagram_server_is_silent(ports: dict[str, int]) -> None:
     for kind, options in (("udp", {"send": "x"}), ("snmp", {"community": ("file", __file__)})):
         result = asked(kind, ports["dead"], timeout=SHORT, **options)
         assert (result.passed, result.word, result.silent) == (False, "timeout", True), result
+
+
+@pytest.mark.parametrize("kind", ["udp", "dns", "snmp"])
+def test_garbage_for_an_answer(kind: str) -> None:
+    """Datagrams that begin well and end anyhow, and go on when the check is over."""
+    options = {
+        "udp": {"send": "x", "expect": "pong"},
+        "dns": {"name": "example.org"},
+        "snmp": {"community": ("file", __file__)},
+    }[kind]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        over = threading.Event()
+
+        def serve() -> None:
+            sock.settimeout(0.1)
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    data, where = sock.recvfrom(4096)
+                    for end in itertools.cycle(range(0, len(data), 3)):
+                        sock.sendto(data[:end] + b"\xff\x84\xff" * 3, where)
+                        if over.is_set():
+                            break
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = asked(kind, sock.getsockname()[1], timeout=SHORT, **options)
+        over.set()
+        thread.join()
+    assert not result.passed
+    assert result.word in ("answer", "no-dns", "timeout", "snmp"), result
 
 
 def test_an_expression_that_takes_for_ever_is_late(ports: dict[str, int]) -> None:

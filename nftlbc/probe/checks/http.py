@@ -90,8 +90,7 @@ async def _ask(
     try:
         await connection.send((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
         while not isinstance(event := await _event(connection, http), h11.Response):
-            if not isinstance(event, h11.InformationalResponse):
-                raise Failure("closed", "connection closed before a status")
+            pass
         location = next((value for name, value in event.headers if name == b"location"), None)
         where = None if location is None else location.decode("latin-1")
         if where is not None and "follow-redirects" in options and event.status_code in _REDIRECTS:
@@ -110,7 +109,10 @@ def _short(problem: h11.RemoteProtocolError) -> str:
 
 async def _event(connection: Connection, http: h11.Connection) -> Any:
     while (event := http.next_event()) is h11.NEED_DATA:
-        http.receive_data(await connection.receive())
+        data = await connection.receive()
+        if not data and http.their_state is h11.SEND_RESPONSE:
+            raise Failure("closed", "connection closed before a status")
+        http.receive_data(data)
     return event
 
 
