@@ -75,8 +75,6 @@ class Outcome(NamedTuple):
     chain: str
     rule: Rule | None
     """None: the chain's policy."""
-    position: int = 0
-    """The rule's in its chain, from 1."""
 
 
 @dataclass
@@ -89,8 +87,6 @@ class Walk:
     """What may become of the packet; one that is certain is the only one."""
     events: list[Outcome] = field(default_factory=list)
     """What happens on the way."""
-    unclear: bool = False
-    """Something decided that nft can't tell."""
     visits: int = 0
 
     def blocked(self) -> bool:
@@ -108,12 +104,12 @@ class Walk:
     def _rules(self, chain: Chain, certain: bool, depth: int) -> bool:
         """Walks a chain that is reached for sure or not; whether it may come back."""
         may_return = False
-        for position, rule in enumerate(chain.rules, 1):
+        for rule in chain.rules:
             self.visits += 1
             if self.visits > _RULES:
                 self.ends.append(Outcome(Effect.ACCEPT, False, chain.name, None))
                 return True
-            step = self._rule(_Spot(chain.name, rule, position), certain, depth)
+            step = self._rule(_Spot(chain.name, rule), certain, depth)
             may_return = may_return or step.may_return
             if step.over:
                 return may_return
@@ -148,8 +144,7 @@ class Walk:
         if effect is not None:
             if "xt" in verdict:
                 certain = False
-                self.unclear = True
-            outcome = Outcome(effect, certain, spot.chain, spot.rule, spot.position)
+            outcome = Outcome(effect, certain, spot.chain, spot.rule)
             if effect in _ENDING:
                 self.ends.append(outcome)
                 return _Step(True, False)
@@ -175,7 +170,6 @@ class Walk:
     def _holds(self, statement: Any) -> Truth | None:
         """Whether a statement lets the rule go on; None: it is no condition."""
         if not isinstance(statement, dict) or len(statement) != 1:
-            self.unclear = True
             return Truth.MAYBE  # nft 1.0.6 gives some statements as bare text
         ((kind, body),) = statement.items()
         if kind == "match":
@@ -187,7 +181,6 @@ class Walk:
         if kind == "xt":
             if isinstance(body, dict) and body.get("type") == "target":
                 return None
-            self.unclear = True
             return Truth.MAYBE
         return None
 
@@ -230,7 +223,6 @@ class Walk:
 class _Spot(NamedTuple):
     chain: str
     rule: Rule
-    position: int
 
 
 class _Step(NamedTuple):
