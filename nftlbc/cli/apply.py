@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nftlbc.cli.compile import FileArgument, Quiet
+from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, warn, write
 
 if TYPE_CHECKING:
     from nftlbc.farms import Farm
     from nftlbc.plan.planning import Plan
-
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Don't wait where another nftlbc changes the table.")
-]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nftlbc.cli.arguments import FileArgument, Quiet
 from nftlbc.cli.terminal import (
     DEFAULT_FILE,
     Status,
@@ -19,11 +20,6 @@ from nftlbc.cli.terminal import (
     write,
     write_file,
 )
-
-FileArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="A farms file; - reads standard input.")
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No warnings.")]
 
 
 def add_to(app: typer.Typer) -> None:

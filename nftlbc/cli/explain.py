@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from nftlbc.cli.compile import Quiet
+from nftlbc.cli.arguments import Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, tell, write
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nftlbc.cli.apply import NoWait
+from nftlbc.cli.arguments import NoWait
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, warn, write
 
 if TYPE_CHECKING:

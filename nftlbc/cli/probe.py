@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nftlbc.cli.apply import NoWait
-from nftlbc.cli.compile import FileArgument, Quiet
+from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, warn, write
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nftlbc.cli.apply import NoWait
-from nftlbc.cli.compile import Quiet
+from nftlbc.cli.arguments import NoWait, Quiet
 from nftlbc.cli.terminal import Status, fail, say, write
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nftlbc.cli.compile import FileArgument, Quiet
+from nftlbc.cli.arguments import FileArgument, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, colour, fail, read_farms, write
 
 if TYPE_CHECKING:
