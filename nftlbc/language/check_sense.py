@@ -4,12 +4,17 @@ that need each other. Text from a farms file ends in requests; what could end on
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 MOST_EXPRESSION = 1_000
 """Characters of a regular expression."""
+MOST_REPETITIONS = 100_000
+"""All {N} of it multiplied: what is repeated within repetitions is unfolded by that much, and
+1 000 000 take a second."""
+_REPEATED = re.compile(r"\{(?:[0-9]*,)?([0-9]+),?\}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _TARGET = re.compile(r"/[!-~]*\Z")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?\Z")
@@ -113,6 +118,8 @@ def _body(match: tuple[str, str]) -> Fault | None:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as problem:
         return Fault(f"this is no regular expression: {problem}"[:120])
+    if math.prod(max(1, int(number)) for number in _REPEATED.findall(text)) > MOST_REPETITIONS:
+        return Fault(f"repetitions {{N}} that multiply to more than {MOST_REPETITIONS}")
     return None
 
 

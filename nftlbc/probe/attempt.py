@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -43,11 +44,17 @@ class Attempt:
 
     shared: Shared
     limit: float
-    """Seconds, for a part that must keep to it by itself."""
+    """Seconds."""
+    begin: float = field(default_factory=time.monotonic)
     step: str = "no answer"
     """What is to be said if the time is over now."""
     heard: bool = False
     """Something came back."""
+
+    @property
+    def left(self) -> float:
+        """Seconds, for a part that has to keep to them by itself."""
+        return max(0.001, self.limit - (time.monotonic() - self.begin))
 
     def overdue(self) -> Finding:
         text = f"{self.step} within {self.limit:g}s"

@@ -55,6 +55,9 @@ async def run(
     finally:
         await _end(running)
         shared.close()
+    for task in running:
+        if task.done() and not task.cancelled():
+            task.result()
     return found
 
 

@@ -148,12 +148,14 @@ async def _matches(pattern: str, body: bytes, attempt: Attempt) -> bool:
     """
     import regex
 
-    compiled = _compiled(pattern)
-    search = functools.partial(
-        compiled.search, body.decode("utf-8", "replace"), timeout=attempt.limit, concurrent=True
-    )
     attempt.step = "the expression is not done"
     try:
+        search = functools.partial(
+            _compiled(pattern).search,
+            body.decode("utf-8", "replace"),
+            timeout=attempt.left,
+            concurrent=True,
+        )
         return await asyncio.get_running_loop().run_in_executor(None, search) is not None
     except TimeoutError:
         raise Failure("timeout", attempt.overdue().text) from None
