@@ -193,8 +193,17 @@ def test_less_than_a_tenth_moves_nothing() -> None:
     assert sum(a != b for a, b in zip(order, moved, strict=True)) == 5  # no more than needed
 
 
-@given(st.lists(st.floats(LEAST, MOST), min_size=2, max_size=10), st.randoms())
-def test_slots_move_as_few_as_possible(factors: list[float], random: object) -> None:
+def test_the_weights_of_the_file_are_met_exactly() -> None:
+    """At the end of a slow start, however little is left to move."""
+    pool = given_weights(farm(1, 1, scheduler="round-robin", slow_start=60_000), 0.94, 1.0)
+    nearly = (0,) * 15 + (1,) * 17
+    assert slots_of(pool_of(pool, 4), nearly) == nearly
+    full = slots_of(pool_of(given_weights(pool, 1.0, 1.0), 4), nearly)
+    assert counts(full) == {0: 16, 1: 16}
+
+
+@given(st.lists(st.floats(LEAST, MOST), min_size=2, max_size=10))
+def test_slots_move_as_few_as_possible(factors: list[float]) -> None:
     count = fixed_count((1,) * len(factors))
     order = follow((), [1.0] * len(factors), count)
     moved = follow(order, factors, count)
