@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from nftlbc.farms import Backend, Farm
 from nftlbc.table.pool import pool_of
 
 DEADLINE: Final = 10.0
 """Seconds for one call; then the command and all that it started are killed."""
+OVERDUE: Final = f"did not end within its deadline of {DEADLINE:g} s, and was killed"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 State = Literal["up", "drain", "down", "disabled"]
@@ -114,25 +115,37 @@ def call(command: Sequence[str], some: Iterable[Event]) -> Iterator[str]:
 
 def _called(command: Sequence[str], event: Event) -> str | None:
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=_errors(),
-            stderr=_errors(),
-            env={"PATH": _PATH, **event.environment()},
-            cwd="/",
-            start_new_session=True,
-        )
+        process = subprocess.Popen(command, **surroundings(event), start_new_session=True)
     except OSError as problem:
-        return f"can't be started: {problem.strerror}"
+        return unstartable(problem)
     try:
         status = process.wait(DEADLINE)
     except BaseException as ended:
         os.killpg(process.pid, signal.SIGKILL)  # it was not waited for: the number is still its own
         process.wait()
         if isinstance(ended, subprocess.TimeoutExpired):
-            return f"did not end within its deadline of {DEADLINE:g} s, and was killed"
+            return OVERDUE
         raise
+    return ending(status)
+
+
+def surroundings(event: Event) -> dict[str, Any]:
+    """What a command finds: arguments for starting it."""
+    return {
+        "stdin": subprocess.DEVNULL,
+        "stdout": _errors(),
+        "stderr": _errors(),
+        "env": {"PATH": _PATH, **event.environment()},
+        "cwd": "/",
+    }
+
+
+def unstartable(problem: OSError) -> str:
+    return f"can't be started: {problem.strerror}"
+
+
+def ending(status: int) -> str | None:
+    """What is wrong about the way in which it ended; ``status`` as subprocess has it."""
     if status < 0:
         return f"died by signal {-status}"
     return f"ended with status {status}" if status else None

@@ -60,6 +60,8 @@ def probe(
     options = once.Options(
         deadline=seconds("--deadline", deadline), hold=not no_hold, dry=dry_run, wait=not no_wait
     )
+    if explain and json:
+        fail(Status.USAGE, "--explain is for people, --json for programs: one of them")
     if every is not None:
         if explain or dry_run:
             fail(Status.USAGE, f"{'--explain' if explain else '--dry-run'} is for a single run")
@@ -78,7 +80,11 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
     """Tells what a run found; ends with 4 where a farm is below its quorum."""
     from nftlbc.probe import once, telling
 
-    tell(run.decision.events, json=json)
+    told = explain or dry or (json is False and not quiet and sys.stderr.isatty())
+    events = run.decision.events
+    if not told and not json and all(event.kind == "warning" for event in events):
+        events = ()  # a certificate that ends in two weeks is no news every minute
+    tell(events, json=json)
     if explain:
         write("".join(f"{line}\n" for line in telling.explained(run)))
     if run.decision.unknown:
@@ -91,11 +97,11 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
     if not dry:
         for problem in once.called(run):
             warn(problem)
-    if explain or dry or (json is False and not quiet and sys.stderr.isatty()):
+    if told:
         done = "nothing to change" if run.plan.empty else "would change" if dry else "done"
         say(f"{telling.summary(run)}: {done}")
     below = run.below
-    if below and not quiet:
+    if below and told:  # else it was told when it fell there, and the status still says it
         names = ", ".join(below[:5]) + (f" and {len(below) - 5} more" if len(below) > 5 else "")
         say(f"nftlbc: below quorum: {names}")
     if below or run.decision.held:
@@ -142,8 +148,14 @@ def progress(quiet: bool) -> Progress | None:
 def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     from nftlbc.nft.program import NftError
     from nftlbc.probe import loop
+    from nftlbc.probe.farms_file import Mistaken
 
+    if file == "-":
+        fail(Status.USAGE, "--every reads the farms file again when it changes: name a file")
     try:
         loop.run(file, every, hold=hold, tell=lambda events: tell(events, json=json))
+    except Mistaken as problem:
+        read_farms(file)  # tells the mistakes, and ends
+        fail(Status.MISTAKES, problem.message, problem.remedy)  # it was mended meanwhile
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)

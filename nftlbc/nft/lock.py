@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nftlbc.nft import program
@@ -24,10 +24,12 @@ _PATIENCE = 120.0
 
 
 @contextlib.contextmanager
-def held(*, wait: bool = True) -> Iterator[None]:
+def held(*, wait: bool | Callable[[], bool] = True) -> Iterator[None]:
     """Holds the lock of this network namespace.
 
-    Raises NftError where another command holds it (``wait``: still, after two minutes). Without
+    wait: for whoever has it; a function is asked again and again whether to wait on.
+
+    Raises NftError where another command holds it, with ``wait`` still after two minutes. Without
     the right to write in /run there is no lock: whoever has not got it can rarely change tables.
     """
     namespace = Path("/proc/self/ns/net").stat().st_ino
@@ -50,13 +52,13 @@ def held(*, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(descriptor: int, wait: bool) -> None:
+def _take(descriptor: int, wait: bool | Callable[[], bool]) -> None:
     deadline = time.monotonic() + (_PATIENCE if wait else 0)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (callable(wait) and not wait()):
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace")
                 raise NftError(
                     f"another nftlbc is changing the table (process {holder or '?'})",

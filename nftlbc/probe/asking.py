@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nftlbc.farms import Farm
 from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.result import Result
 from nftlbc.probe.target import Target, Use
+from nftlbc.states import NOTHING
 
 PAUSE: Final = 0.01
 """Seconds before a failed check is repeated: short, since a backend that is dead gets clients
@@ -64,7 +65,8 @@ def is_down(use: Use) -> bool:
 async def ask_all(
     uses: Uses, deadline: float, progress: Progress | None = None
 ) -> dict[Target, Series]:
-    """Asks every target. Whoever has no series was not reached before the deadline (seconds)."""
+    """Asks every target. Whoever has no series was not reached before the deadline (seconds), or
+    not as often as it takes to call it down."""
     from nftlbc.probe import engine
 
     end = time.monotonic() + deadline
@@ -81,8 +83,8 @@ async def ask_all(
         again = [target for target in again if _once_more(found.get(target), *wanted[target])]
         if progress is not None:
             progress(asked, asked + len(again))
-    unfinished = {target for target in again if not found.get(target, Series()).results}
-    return {target: series for target, series in found.items() if target not in unfinished}
+    doubtful = {target for target in again if target in found and not found[target].last.passed}
+    return {target: series for target, series in found.items() if target not in doubtful}
 
 
 def _once_more(series: Series | None, fall: int, answers: int) -> bool:
@@ -124,7 +126,7 @@ def together(several: Sequence[tuple[Use, Series]]) -> Outcome:
             failures.append((use, series))
     if failures:
         use, series = failures[0]
-        times = f", {len(series.results)} of {use.check.fall}" if not is_down(use) else ""
+        times = f", {use.check.fall} of {use.check.fall}" if not is_down(use) else ""
         silent = all(each.last.silent for _, each in failures)
         return Outcome(False, series.last.why + times, series.last.word, silent)
     drains = any(series.last.order == "drain" for _, series in several)
@@ -133,13 +135,22 @@ def together(several: Sequence[tuple[Use, Series]]) -> Outcome:
 
 def with_checks(known: Iterable[Farm], file: Iterable[Farm]) -> tuple[Farm, ...]:
     """The farms of a running table with what it does not know of them: checks and commands, by
-    name, from the file."""
-    from dataclasses import replace
-
+    name, from the file. Where the file has no checks any more, what they found goes too."""
     by_name = {farm.name: farm for farm in file}
     return tuple(
-        replace(farm, checks=by_name[farm.name].checks, on_change=by_name[farm.name].on_change)
-        if farm.name in by_name
+        _unchecked(replace(farm, checks=written.checks, on_change=written.on_change))
+        if (written := by_name.get(farm.name))
         else farm
         for farm in known
     )
+
+
+def _unchecked(farm: Farm) -> Farm:
+    """Without the findings of checks that it has no more: nobody would ever bring it back."""
+    if farm.checks or not any(each.remembered.check for each in farm.backends):
+        return farm
+    backends = []
+    for each in farm.backends:
+        record = replace(each.remembered, check=None)
+        backends.append(replace(each, remembered=NOTHING if record == NOTHING else record))
+    return replace(farm, backends=tuple(backends))

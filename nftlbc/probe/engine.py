@@ -39,7 +39,7 @@ async def run(
     socket, no child.
     """
     loop = asyncio.get_running_loop()
-    most = min(concurrency, _files(concurrency))
+    most = min(concurrency, files(concurrency))
     found: dict[Target, Result] = {}
     pools: dict[str, list[Target]] = {}
     for target in dict.fromkeys(targets):
@@ -174,7 +174,7 @@ class _Alarm:
         self._handle.cancel()
 
 
-def _files(wanted: int) -> int:
+def files(wanted: int) -> int:
     """How many more files may be opened, after asking for as many as are wanted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = min(wanted + 2 * _SPARE_FILES + 256, _MOST_FILES)

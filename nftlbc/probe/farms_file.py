@@ -10,6 +10,15 @@ from nftlbc.farms import Farm
 _Stamp = tuple[int, int, int] | None
 
 
+class Mistaken(Exception):
+    """The file is not to be used: what is wrong, and the remedy."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
 class FarmsFile:
     def __init__(self, name: str) -> None:
         self._name = name
@@ -25,8 +34,8 @@ class FarmsFile:
         files are included. Standard input never changes."""
         return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
 
-    def read(self) -> tuple[tuple[Farm, ...], tuple[str, str | None] | None]:
-        """The farms, or the old ones and what is wrong, with its remedy."""
+    def read(self) -> None:
+        """Reads it. Raises Mistaken, and keeps what was read last, where it has mistakes."""
         from nftlbc import pipeline
         from nftlbc.diagnostics import has_errors
         from nftlbc.language.load import load
@@ -37,9 +46,8 @@ class FarmsFile:
         self._stamps = {path: _stamp(path) for path in (*paths, *folders)}
         farms, diagnostics = pipeline.read(self._name)
         if has_errors(diagnostics):
-            return self._farms, (f"{self._name} has mistakes", f"nftlbc check {self._name}")
+            raise Mistaken(f"{self._name} has mistakes", f"nftlbc check {self._name}")
         self._farms = farms
-        return farms, None
 
 
 def _stamp(path: Path) -> _Stamp:

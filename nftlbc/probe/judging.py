@@ -114,12 +114,13 @@ def _after(
     if state == "down" and before is not None:
         return replace(before, row=0, why=outcome.word)
     if hold and outcome.silent:
-        # In step with the runs that did not believe it; a backend that never failed counts too.
-        return replace(before or ByCheck("up", now), row=(before.row if before else 0) + 1)
-    soon = before is not None and before.flaps >= 0 and 0 <= now - before.since < FLAPPING
-    # The first time down is no flapping: only a backend that came back has a record.
-    came_back = before is not None and before.row == 0
-    return ByCheck("down", now, 0, flaps + 1 if soon and came_back else 0, outcome.word)
+        # Up since ever: it has not come back from anywhere.
+        before = before or ByCheck("up", 0)
+        return replace(before, row=before.row + 1)
+    # The first time down is no flapping: only a backend that came back has a record. Nor is it
+    # when its agent asked for no new clients before.
+    soon = before is not None and state == "up" and 0 <= now - before.since < FLAPPING
+    return ByCheck("down", now, 0, flaps + 1 if soon else 0, outcome.word)
 
 
 def patience(flaps: int) -> int:
@@ -162,14 +163,17 @@ def _entering(before: Farm, after: Farm) -> Farm:
 def _quorums(before: Farm, after: Farm) -> Iterable[Event]:
     for family in after.families:
         was, is_ = pool_of(before, family), pool_of(after, family)
-        takers = [n for n in is_.takers if not is_.backends[n].backup]
         pool = f"IPv{family}: " if len(after.families) > 1 else ""
         if is_.degraded and (not was.degraded or (was.takers and not is_.takers)):
-            text = f"{pool}below its quorum: {len(takers)} of {after.quorum} take new clients"
+            takers = sum(each.takes_new and not each.backup for each in is_.backends)
+            helping = sum(is_.backends[n].backup for n in is_.takers)
+            text = f"{pool}below its quorum: {takers} of {after.quorum} take new clients"
             if not is_.takers:
                 text = f"{pool}nobody takes new clients: they are refused"
-            elif len(is_.takers) > len(takers):
-                text += f", {len(is_.takers) - len(takers)} in reserve help"
+            elif not any(is_.backends[n].live for n in is_.takers):
+                text += ", the last ones that were up are kept"
+            elif helping:
+                text += f", {helping} in reserve help{'s' if helping == 1 else ''}"
             yield Event("quorum", after.name, "", text)
         elif was.degraded and not is_.degraded:
             yield Event("quorum-met", after.name, "", f"{pool}at its quorum again")

@@ -4,244 +4,142 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
-import random
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 from nftlbc.farms import Farm
 from nftlbc.nft import conntrack
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.program import NftError
+from nftlbc.plan import settling
+from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
-from nftlbc.probe import engine, judging, loads, weights
-from nftlbc.probe.asking import (
-    PAUSE,
-    SAMPLES,
-    Series,
-    is_down,
-    repeats,
-    together,
-    with_checks,
-)
+from nftlbc.probe import judging, loads, weights
+from nftlbc.probe.asking import with_checks
 from nftlbc.probe.attempt import Shared
-from nftlbc.probe.farms_file import FarmsFile
+from nftlbc.probe.commands import Commands
+from nftlbc.probe.farms_file import FarmsFile, Mistaken
 from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.notify import notify, watchdog
-from nftlbc.probe.target import Target, Use, targets
+from nftlbc.probe.rounds import Name, Rounds
 from nftlbc.probe.watching import Watched
 from nftlbc.table.numbers import known_as
 
-JITTER: Final = 0.1
-"""Checks are made up to a tenth of their interval sooner or later, lest they come in bursts."""
 _GATHER: Final = 0.003
 """Seconds in which what fails together is put into one transaction."""
+_AGAIN: Final = 1.0
+"""Seconds after which what was refused is tried again."""
+_REPEAT: Final = 60.0
+"""Seconds after which the same trouble is told again."""
 _FLUSH: Final = 60.0
 """Seconds after which averages and counts are written to the table, where nothing else was."""
 _AFRESH: Final = 600.0
 """Seconds after which files of authorities and secrets are read again."""
 _COUNTING: Final = 10
 """Counting connections takes at most one part of so many of the time."""
+_ENDING: Final = 0.5
+"""Seconds for what is being changed when the service ends."""
 Tell = Callable[[Sequence[Event]], None]
 
 
 def run(file: str, every: float, *, hold: bool, tell: Tell) -> None:
-    """Runs until SIGTERM or SIGINT. Raises NftError where there is no table to begin with."""
+    """Runs until SIGTERM or SIGINT. Raises NftError where there is no table to begin with, and
+    Mistaken where the file has mistakes then."""
     asyncio.run(_Loop(file, every, hold, tell).run())
-
-
-@dataclass(slots=True)
-class _Asked:
-    """One target."""
-
-    target: Target
-    uses: list[Use]
-    interval: float
-    series: Series | None = None
-    earlier: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES - 1))
-    doubtful: bool = False
-    """Its last answer was none."""
-
-
-@dataclass(slots=True)
-class _Backend:
-    """What the checks of one backend said since it was judged."""
-
-    asked: list[tuple[Use, _Asked]] = field(default_factory=list)
-    fresh: set[Target] = field(default_factory=set)
 
 
 class _Loop:
     def __init__(self, file: str, every: float, hold: bool, tell: Tell) -> None:
         self._file = FarmsFile(file)
         self._every, self._hold, self._tell = every, hold, tell
-        self._asked: dict[Target, _Asked] = {}
-        self._backends: dict[tuple[str, str], _Backend] = {}
-        self._due: list[tuple[float, int, Target]] = []
-        self._number = itertools.count()
-        self._pending: dict[tuple[str, str], Outcome] = {}
-        self._work = asyncio.Event()
+        self._pending: dict[Name, Outcome] = {}
+        self._not_before = 0.0
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._reload = False
         self._busy = asyncio.Lock()
-        self._running: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
+        self._told: dict[str, float] = {}
         self._written = self._shared_since = time.monotonic()
-        self._shared = Shared()
         self._count_after = 0.0
-        self._random = random.Random()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         self._watched = await asyncio.to_thread(Watched)
+        self._rounds = Rounds(
+            lambda: self._watched.farms, self._heard, self._say, opinions=self._hold
+        )
+        self._commands = Commands(self._say)
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             loop.add_reader(self._watched.fileno(), self._wake.set)
-            await self._read_file(first=True)
-            parts = [
-                asyncio.create_task(part)
-                for part in (self._schedule(), self._judge(), self._tick())
-            ]
+            await asyncio.to_thread(self._file.read)
+            await self._take_over()
+            works = (self._rounds.run(), self._judge(), self._tick(), self._beat())
+            parts = [asyncio.create_task(work) for work in works]
             stop = asyncio.create_task(self._stop.wait())
-            notify(f"READY=1\nSTATUS=checking {len(self._backends)} backends")
+            notify("READY=1")
             done, _ = await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
             notify("STOPPING=1")
-            await self._end([stop, *parts, *self._running])
+            await self._end([stop, *parts])
             for part in done - {stop}:
                 part.result()
-            await self._flush()
         finally:
             loop.remove_reader(self._watched.fileno())
             self._watched.close()
-            self._shared.close()
+            self._rounds.shared.close()
+
+    async def _end(self, parts: Sequence[asyncio.Task[Any]]) -> None:
+        """What is being changed is finished, where nobody else keeps the lock meanwhile."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._busy.acquire(), _ENDING)
+        self._watched.leave()
+        for part in parts:
+            part.cancel()
+        await asyncio.wait([*parts, *self._settling], timeout=5)
+        with contextlib.suppress(NftError, OSError):
+            await self._flush()
+        await self._commands.close()
 
     def _hang_up(self) -> None:
         self._reload = True
         self._wake.set()
 
-    @staticmethod
-    async def _end(tasks: Iterable[asyncio.Task[object]]) -> None:
-        left = [task for task in tasks if not task.done()]
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=5)
+    async def _take_over(self) -> None:
+        """Checks and commands as the file has them, for the farms as the table has them."""
+        before = dict(self._watched.farms)
+        farms = with_checks(before.values(), self._file.farms())
+        unchecked = [each for each in farms if _states(each) != _states(before[each.name])]
+        self._watched.remember(farms)
+        self._rounds.lay_out()
+        notify(f"STATUS=checking {len(self._rounds)} backends")
+        if unchecked:
+            await self._change(unchecked)
 
-    # What is asked, and when.
-
-    async def _read_file(self, *, first: bool = False) -> None:
-        farms, problem = await asyncio.to_thread(self._file.read)
-        if problem is not None:
-            if first:
-                raise NftError(*problem)
-            self._say([Event("error", "", "", f"{problem[0]}; the checks stay as they were")])
-            return
-        self._watched.remember(with_checks(self._watched.farms.values(), farms))
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Who is asked what, after the file or the table has changed; series go on."""
-        before, self._asked, self._backends = self._asked, {}, {}
-        begin = time.monotonic()
-        for target, uses in targets(self._watched.farms.values()).items():
-            interval = min(use.check.interval for use in uses) / 1000
-            asked = before.get(target)
-            if asked is None:
-                asked = _Asked(target, uses, interval)
-                # The first round is spread over one interval, and begins at once.
-                wait = self._random.uniform(0, min(interval, 5.0)) if len(before) else 0.0
-                self._put(target, begin + wait)
-            else:
-                asked.uses, asked.interval = uses, interval
-            self._asked[target] = asked
-            for use in uses:
-                name = use.farm.name, use.backend.name
-                self._backends.setdefault(name, _Backend()).asked.append((use, asked))
-
-    def _put(self, target: Target, when: float) -> None:
-        heapq.heappush(self._due, (when, next(self._number), target))
-        self._work.set()
-
-    async def _schedule(self) -> None:
-        free = asyncio.Semaphore(engine.CONCURRENCY)
-        dear = {kind: asyncio.Semaphore(most) for kind, most in engine.DEAR.items()}
-
-        async def one(asked: _Asked) -> None:
-            async with dear.get(asked.target.check.kind, free):
-                await self._ask(asked)
-            jitter = 1 + self._random.uniform(-JITTER, JITTER)
-            self._put(asked.target, time.monotonic() + asked.interval * jitter)
-
-        while True:
-            self._work.clear()
-            while self._due and self._due[0][0] <= time.monotonic():
-                _, _, target = heapq.heappop(self._due)
-                asked = self._asked.get(target)
-                if asked is not None:  # else nobody wants to know any more
-                    task = asyncio.create_task(one(asked))
-                    self._running.add(task)
-                    task.add_done_callback(self._running.discard)
-            wait = self._due[0][0] - time.monotonic() if self._due else None
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._work.wait(), wait)
-
-    async def _ask(self, asked: _Asked) -> None:
-        series = Series(earlier=tuple(asked.earlier))
-        while True:
-            result = await engine.ask(asked.target, self._shared)
-            series.results.append(result)
-            asked.doubtful = not result.passed and result.silent
-            if result.passed or len(series.results) >= repeats(self._uses(asked)):
-                break
-            await asyncio.sleep(PAUSE)
-        if result.passed:
-            asked.earlier.append(result.seconds)
-        asked.series = series
-        for use in asked.uses:
-            self._heard((use.farm.name, use.backend.name), asked.target)
-
-    def _uses(self, asked: _Asked) -> list[Use]:
-        """With what is known of the backends by now."""
-        return [self._now(use) for use in asked.uses]
-
-    def _now(self, use: Use) -> Use:
-        farm = self._watched.farms.get(use.farm.name, use.farm)
-        for each in farm.backends:
-            if (each.address, each.port) == (use.backend.address, use.backend.port):
-                return Use(farm, each, use.check)
-        return use
-
-    def _heard(self, name: tuple[str, str], target: Target) -> None:
-        """A backend is judged at once when a check fails; when it is down, and so needs several
-        successes, once all its checks have been made anew."""
-        backend = self._backends.get(name)
-        if backend is None:
-            return
-        backend.fresh.add(target)
-        several = [(self._now(use), asked.series) for use, asked in backend.asked]
-        made = [(use, series) for use, series in several if series is not None]
-        if len(made) < len(several):
-            return
-        outcome = together(made)
-        down = any(is_down(use) for use, _ in made)
-        if outcome.passed and down and len(backend.fresh) < len(backend.asked):
-            return
-        backend.fresh.clear()
+    def _heard(self, name: Name, outcome: Outcome) -> None:
         self._pending[name] = outcome
         self._wake.set()
 
-    # What follows.
+    def _say(self, events: Sequence[Event]) -> None:
+        if events:
+            self._tell(events)
+
+    def _complain(self, kind: str, text: str) -> None:
+        """Once a minute while it lasts."""
+        now = time.monotonic()
+        self._told = {known: at for known, at in self._told.items() if now - at < _REPEAT}
+        if text not in self._told:
+            self._told[text] = now
+            self._say([Event(kind, "", "", text)])
+
+    # What follows from answers, and from what others do to the table.
 
     async def _judge(self) -> None:
-        """Takes what was heard, and changes of the table by others, as soon as they come."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(_GATHER)
@@ -250,132 +148,115 @@ class _Loop:
                 await self._guarded(self._catch_up())
                 await self._guarded(self._apply_pending())
 
-    async def _guarded(self, work: object) -> None:
-        """What the kernel refuses now it may grant at the next tick."""
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """What the system refuses now it may grant at the next tick."""
         try:
-            await work  # type: ignore[misc]
-        except NftError as refusal:
-            self._say([Event("error", "", "", refusal.message)])
+            await work
+        except (NftError, OSError) as refusal:
+            self._complain("error", _words(refusal))
 
     async def _catch_up(self) -> None:
-        if self._reload:
-            self._reload = False
-            await self._read_file()
-        if self._watched.disturbed():
-            gone = await asyncio.to_thread(self._watched.refresh)
-            if gone:
-                self._say([Event("error", "", "", "the table was gone, and is put back")])
-            farms = await asyncio.to_thread(self._file.farms)
-            self._watched.remember(with_checks(self._watched.farms.values(), farms))
-            self._lay_out()
+        disturbed, reload = self._watched.disturbed(), self._reload
+        self._reload = False
+        if reload:
+            try:
+                await asyncio.to_thread(self._file.read)
+            except Mistaken as problem:
+                text = f"{problem.message}: {problem.remedy}; the checks stay as they were"
+                self._say([Event("error", "", "", text)])
+        if disturbed and await asyncio.to_thread(self._watched.refresh):
+            self._say([Event("error", "", "", "the table was gone, and is put back")])
+        if disturbed or reload:
+            await self._take_over()
 
     async def _apply_pending(self) -> None:
-        if not self._pending:
+        if not self._pending or time.monotonic() < self._not_before:
             return
         pending, self._pending = self._pending, {}
-        held = self._suspicious(pending)
+        held = self._hold and self._rounds.suspicious(pending)
+        if held:
+            text = "more than half of the machines fell silent at once: states are kept, for now"
+            self._complain("held", text)
         by_farm: dict[str, dict[str, Outcome]] = {}
         for (farm, backend), outcome in pending.items():
             by_farm.setdefault(farm, {})[backend] = outcome
-        now, events, changed = int(time.time()), [], []
-        for name, some in by_farm.items():
-            before = self._watched.farms.get(name)
-            if before is None:
-                continue
-            after, told = judging.judge(before, some, now, held)
-            events += told
-            if after != before:
-                changed.append(after)
-        await self._commit(changed, events, held)
-
-    def _suspicious(self, pending: dict[tuple[str, str], Outcome]) -> bool:
-        """Whether so much is silent at once that the balancer's own network is in doubt."""
-        if not self._hold or not any(not each.passed and each.silent for each in pending.values()):
-            return False
-        up: dict[str, bool] = {}
-        lasted = False
-        for (farm, name), backend in self._backends.items():
-            uses = [(self._now(use), asked) for use, asked in backend.asked]
-            if any(is_down(use) for use, _ in uses):
-                continue
-            for use, asked in uses:
-                address = use.backend.address
-                up[address] = up.get(address, True) and asked.doubtful
-                check = use.backend.remembered.check
-                rows = check.row if check is not None else 0
-                lasted = lasted or ((farm, name) in pending and rows >= judging.HOLD_ROUNDS - 1)
-        silent = sum(up.values())
-        return len(up) >= judging.HOLD_FROM and silent * 2 > len(up) and not lasted
-
-    async def _commit(self, farms: Sequence[Farm], events: list[Event], held: bool) -> None:
-        """Changes the table where a state or a slot changes; else the records wait."""
-        if held:
-            text = "more than half of the machines fell silent at once: states are kept, for now"
-            events.insert(0, Event("held", "", "", text))
+        now = int(time.time())
         before = dict(self._watched.farms)
-        urgent = [
-            each for each in farms if each.moving or _states(each) != _states(before[each.name])
-        ]
-        waiting = [each for each in farms if each not in urgent]
+        events, urgent, waiting = list[Event](), list[Farm](), list[Farm]()
+        for name in by_farm.keys() & before.keys():
+            after, told = judging.judge(before[name], by_farm[name], now, held)
+            events += told
+            if after.moving or _states(after) != _states(before[name]):
+                urgent.append(after)
+            elif after != before[name]:
+                waiting.append(after)
         self._watched.remember(waiting)
         self._unwritten.update(each.name for each in waiting)
         if urgent:
-            _, settled = await asyncio.to_thread(self._watched.change, urgent)
-            self._unwritten.difference_update(each.name for each in urgent)
-            events += [Event("settled", "", "", line) for line in settled.lines()]
+            names = {each.name for each in urgent}
+            try:
+                await self._change(urgent)
+            except (NftError, OSError):
+                again = {name: each for name, each in pending.items() if name[0] in names}
+                self._pending = {**again, **self._pending}
+                self._not_before = time.monotonic() + min(_AGAIN, self._every)
+                raise
+            self._unwritten -= names
         self._say(events)
-        self._call_commands(before, [each for each in urgent if each.on_change])
+        for each in urgent:
+            self._commands.call(before[each.name], each)
 
-    def _say(self, events: Sequence[Event]) -> None:
-        if events:
-            self._tell(events)
+    async def _change(self, farms: Sequence[Farm]) -> None:
+        """Changes the table; what has to follow for connections must not keep the next waiting."""
+        plan = await asyncio.to_thread(self._watched.change, farms)
+        self._settle(plan)
 
-    def _call_commands(self, before: dict[str, Farm], farms: Sequence[Farm]) -> None:
-        """In the background: a page that takes seconds must not keep the next backend waiting."""
-        from nftlbc import on_change
+    def _settle(self, plan: Plan) -> None:
+        if plan.left or plan.cut:
+            task = asyncio.create_task(self._settled(plan))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
 
-        for farm in farms:
-            some = list(on_change.events(before[farm.name], farm))
-            if some:
-                task = asyncio.create_task(self._called(farm, some))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-
-    async def _called(self, farm: Farm, some: Sequence[object]) -> None:
-        from nftlbc import on_change
-
-        def call() -> list[str]:
-            return list(on_change.call(farm.on_change, some))  # type: ignore[arg-type]
-
-        for problem in await asyncio.to_thread(call):
-            self._say([Event("error", farm.name, "", problem)])
+    async def _settled(self, plan: Plan) -> None:
+        settled = await asyncio.to_thread(settling.settle, plan)
+        self._say([Event("settled", "", "", line) for line in settled.lines()])
+        for problem in settled.problems:
+            self._complain("error", _words(problem))
 
     # What is done from time to time.
 
-    async def _tick(self) -> None:
+    async def _beat(self) -> None:
+        """Tells the manager that the loop turns. What it waits for in threads, a lock or nft, has
+        deadlines of its own."""
         alive = watchdog()
-        every = min(self._every, alive / 3) if alive else self._every
-        while True:
-            await asyncio.sleep(every)
+        while alive:
             notify("WATCHDOG=1")
+            await asyncio.sleep(alive / 3)
+        await self._stop.wait()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
             if await asyncio.to_thread(self._file.changed):
                 self._hang_up()
+            # Not while anybody waits: it takes seconds where there are a million.
+            connections = await self._connections()
             async with self._busy:
                 # Its notifications may have been lost; the table itself can't be.
                 await self._guarded(self._catch_up())
-                await self._guarded(self._weigh())
+                await self._guarded(self._apply_pending())
+                await self._guarded(self._weigh(connections))
                 if time.monotonic() - self._written > _FLUSH:
                     await self._guarded(self._flush())
             if time.monotonic() - self._shared_since > _AFRESH:
-                old, self._shared = self._shared, Shared()
+                old, self._rounds.shared = self._rounds.shared, Shared()
                 self._shared_since = time.monotonic()
                 asyncio.get_running_loop().call_later(60, old.close)
 
-    async def _weigh(self) -> None:
+    async def _weigh(self, connections: Open | None) -> None:
         moving = [farm for farm in self._watched.farms.values() if farm.moving]
         if not moving:
             return
-        connections = await self._connections(moving)
         numbers = self._watched.running.numbers.marks
         marks = {
             farm.name: {
@@ -384,12 +265,12 @@ class _Loop:
             }
             for farm in moving
         }
-        names = set(marks)
+        every = self._rounds.asked
         uses = {
-            target: [use for use in asked.uses if use.farm.name in names]
-            for target, asked in self._asked.items()
+            target: [use for use in asked.uses if use.farm.name in marks]
+            for target, asked in every.items()
         }
-        found = {t: asked.series for t, asked in self._asked.items() if asked.series is not None}
+        found = {target: each.series for target, each in every.items() if each.series is not None}
         measured = loads.figures(Recalled(tuple(moving), marks), uses, found, connections)
         now = int(time.time())
         changed = []
@@ -402,7 +283,9 @@ class _Loop:
         if changed:
             self._unwritten.update(await asyncio.to_thread(self._watched.weigh, changed))
 
-    async def _connections(self, farms: Sequence[Farm]) -> Open | None:
+    async def _connections(self) -> Open | None:
+        """None where they are not counted in this tick."""
+        farms = self._watched.farms.values()
         if not loads.counts_connections(farms) or time.monotonic() < self._count_after:
             return None
         begin = time.monotonic()
@@ -418,11 +301,17 @@ class _Loop:
         """Writes the records that waited."""
         self._written = time.monotonic()
         names = self._unwritten & self._watched.farms.keys()
-        self._unwritten = set()
         if names:
             some = [self._watched.farms[name] for name in sorted(names)]
             await asyncio.to_thread(self._watched.change, some)
+        self._unwritten -= names
 
 
 def _states(farm: Farm) -> list[object]:
     return [(each.standing, each.remembered.cut) for each in farm.backends]
+
+
+def _words(problem: NftError | OSError) -> str:
+    if isinstance(problem, OSError):
+        return f"the system refuses: {problem.strerror or problem}"
+    return f"{problem.message}: {problem.remedy}" if problem.remedy else problem.message

@@ -6,16 +6,18 @@ kernel, and runs in a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from nftlbc.farms import Farm
 from nftlbc.nft import kernel as changing
 from nftlbc.nft import lock, netlink
+from nftlbc.nft.netlink import KernelTable
 from nftlbc.nft.program import NftError
-from nftlbc.plan import planning, recall, settling
+from nftlbc.plan import planning, recall
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.running import Running
-from nftlbc.plan.settling import Settled
+from nftlbc.states import CheckState, Remembered
 
 
 class Watched:
@@ -23,11 +25,15 @@ class Watched:
 
     def __init__(self) -> None:
         self._events = netlink.Events()
-        kernel = planning.read()
-        if kernel is None:
+        try:
+            kernel = planning.read()
+            if kernel is None:
+                raise NftError(planning.NO_TABLE, planning.APPLY_FIRST)
+        except BaseException:
             self._events.close()
-            raise NftError(planning.NO_TABLE, planning.APPLY_FIRST)
+            raise
         self.running = Running.of(kernel, recall.recall(kernel).farms)
+        self._stale = self._put_back = self._leaving = False
 
     def fileno(self) -> int:
         """To poll: something changed in some table."""
@@ -36,40 +42,57 @@ class Watched:
     def close(self) -> None:
         self._events.close()
 
+    def leave(self) -> None:
+        """From now on nobody's lock is waited for."""
+        self._leaving = True
+
     @property
     def farms(self) -> Mapping[str, Farm]:
         return self.running.farms
 
     def disturbed(self) -> bool:
-        """Whether somebody else has changed our table; never waits."""
-        return self._events.drain()
+        """Whether somebody else has changed our table since it was read; never waits."""
+        self._stale = self._events.drain() or self._stale
+        return self._stale
 
     def refresh(self) -> bool:
         """Reads the table again; True where it was gone and is put back, as it was last.
 
-        What was done by hand is taken from the table, what checks found from memory.
+        What was done by others is taken from the table; what it has not been told yet (averages,
+        results in a row) from memory.
         """
-        with lock.held():
+        with self._lock():
             self._events.drain()
             kernel = planning.read()
             if kernel is None:
-                self._send(tuple(self.farms.values()))
-                return True
-            known = recall.recall(kernel).farms
-            self.running = Running.of(kernel, [self._with_memory(farm) for farm in known])
-            return False
+                self._send(self.farms.values())
+            else:
+                known = recall.recall(kernel).farms
+                self.running = Running.of(kernel, [self._with_memory(farm) for farm in known])
+            self._stale = False
+            put_back, self._put_back = self._put_back, False
+            return put_back
 
-    def _with_memory(self, farm: Farm) -> Farm:
-        """A farm as the table has it, with what this process knows better."""
+    def _lock(self) -> AbstractContextManager[None]:
+        return lock.held(wait=lambda: not self._leaving)
+
+    def _with_memory(self, farm: Farm, mine: bool = False) -> Farm:
+        """A farm as the table has it, with what this process knows better.
+
+        mine: the state by checks as well. Else it is the table's: who changed it has changed the
+        slots too, and the next checks will tell.
+        """
         before = self.farms.get(farm.name)
         if before is None:
             return farm
         memory = {(each.address, each.port): each.remembered for each in before.backends}
         backends = []
         for each in farm.backends:
-            mine = memory.get((each.address, each.port))
-            if mine is not None:
-                record = replace(each.remembered, check=mine.check, measured=mine.measured)
+            known = memory.get((each.address, each.port))
+            if known is not None:
+                there = each.remembered
+                check = known.check if mine or _state(known) == _state(there) else there.check
+                record = replace(there, check=check, measured=known.measured)
                 each = replace(each, remembered=record)
             backends.append(each)
         return replace(
@@ -80,22 +103,56 @@ class Watched:
         """Farms of which only what they are checked by has changed."""
         self.running.remember(farms)
 
-    def change(self, farms: Sequence[Farm]) -> tuple[Plan, Settled]:
-        """Sends what these farms need in one transaction, and settles what follows from it."""
-        with lock.held():
-            if self._events.drain():
-                farms = self._over_changed(farms)
-            plan = self.running.plan(farms)
-            if plan is not None and not plan.transaction.change:
-                self.running.remember(farms)
-                return plan, Settled()
-            if plan is not None:
-                changing.send(plan.transaction)
-                self.running.changed(plan)
-                self._own(plan)
-            else:
-                plan = self._send([*{**self.farms, **{each.name: each for each in farms}}.values()])
-            return plan, settling.settle(plan)
+    def change(self, farms: Sequence[Farm]) -> Plan:
+        """Sends what these farms need in one transaction. ``settling`` has to follow."""
+        with self._lock():
+            try:
+                return self._changed(farms)
+            except NftError:
+                # Some other program came between, or it will be refused again.
+                self._stale = True
+                return self._changed(farms)
+
+    def _changed(self, farms: Sequence[Farm]) -> Plan:
+        if self._overtaken():
+            kernel = planning.read()
+            if kernel is None:
+                return self._send(self._every(farms))
+            farms = self._over_changed(kernel, farms)
+        plan = self.running.plan(farms)
+        if plan is None:
+            return self._send(self._every(farms))
+        if plan.transaction.change:
+            changing.send(plan.transaction)
+            self.running.changed(plan)
+            self._own(plan)
+        else:
+            self.running.remember(farms)
+        return plan
+
+    def _every(self, farms: Sequence[Farm]) -> list[Farm]:
+        return list({**self.farms, **{each.name: each for each in farms}}.values())
+
+    def _overtaken(self) -> bool:
+        """Whether somebody else has changed our table by now, however many others were changed."""
+        generation = netlink.generation()
+        known = self.running.kernel.generation == generation
+        if self._events.drain() if known else self._events.drain_until(generation):
+            self._stale = True
+        elif not self._stale:
+            self.running.kernel = replace(self.running.kernel, generation=generation)
+        return self._stale
+
+    def _over_changed(self, kernel: KernelTable, farms: Sequence[Farm]) -> list[Farm]:
+        """Somebody came first: what they did by hand goes on, and what is no longer there is
+        left away. The table stays to be read by ``refresh``: there may be new farms."""
+        mine = {each.name for each in farms}
+        self.running.remember(farms)
+        known = [
+            self._with_memory(farm, mine=farm.name in mine) for farm in recall.recall(kernel).farms
+        ]
+        self.running = Running.of(kernel, known)
+        return [each for each in known if each.name in mine]
 
     def weigh(self, farms: Sequence[Farm]) -> list[str]:
         """Takes over new weights. Only where slots change hands the table is changed; returns the
@@ -111,27 +168,16 @@ class Watched:
             self.change([each for each in farms if each.name in names])
         return [each.name for each in waiting]
 
-    def _over_changed(self, farms: Sequence[Farm]) -> list[Farm]:
-        """Somebody came first: what they did by hand goes on, and what is no longer there is
-        left away."""
-        kernel = planning.read()
-        mine = {each.name: each for each in farms}
-        if kernel is None:
-            return list(farms)
-        self.running.remember(mine.values())
-        known = [self._with_memory(farm) for farm in recall.recall(kernel).farms]
-        self.running = Running.of(kernel, known)
-        return [each for each in known if each.name in mine]
-
-    def _send(self, farms: Sequence[Farm]) -> Plan:
+    def _send(self, farms: Iterable[Farm]) -> Plan:
         """All farms, compared with the table as it is now."""
         kernel = planning.read()
-        plan = planning.between(kernel, farms)
+        plan = planning.between(kernel, tuple(farms))
         changing.send(plan.transaction)
+        self._put_back = self._put_back or kernel is None
         again = planning.read()
         if again is None:
             raise NftError("the table is gone again", "does some other program flush the ruleset?")
-        self.running = Running.of(again, farms)
+        self.running = Running.of(again, plan.farms)
         self._events.drain()
         return plan
 
@@ -145,6 +191,10 @@ class Watched:
             self._events.drain_until(generation)
             self.running.kernel = replace(self.running.kernel, generation=generation)
         # Else the notifications stay, and the table is read again.
+
+
+def _state(record: Remembered) -> CheckState:
+    return record.check.state if record.check else "up"
 
 
 def _of_moved_slots(plan: Plan) -> set[str]:

@@ -119,8 +119,9 @@ def _climbing(
             known = replace(known, weight=1.0)
         check = each.remembered.check
         if check is not None and len(takers) > 1:
-            way = max(0.0, (now - check.since) * 1000 / farm.slow_start)
-            known = replace(known, weight=min(known.weight, LEAST + (1 - LEAST) * min(way, 1.0)))
+            way = (now - check.since) * 1000 / farm.slow_start
+            if 0 <= way < 1:  # else it is long ago, or the clock was set back
+                known = replace(known, weight=min(known.weight, LEAST + (1 - LEAST) * way))
         found[each.name] = known
     return found
 

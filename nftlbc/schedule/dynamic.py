@@ -33,12 +33,14 @@ def fixed_count(weights: tuple[int, ...]) -> int:
     return max(wanted if wanted <= MOST else MOST, len(positive))
 
 
-def follow(present: Sequence[int], weights: Sequence[float], count: int) -> tuple[int, ...]:
+def follow(
+    present: Sequence[int], weights: Sequence[float], count: int, *, exact: bool = False
+) -> tuple[int, ...]:
     """From slot to the index of its weight: as it is at present, with the fewest moves.
 
     present: who has which slot now; empty, or of another length, where there is nothing to keep.
     weights: positive; 0 for who gets none. Where nobody's share differs by WORTH or more from
-    what it has at present, all stays.
+    what it has at present, all stays, unless it shall be exact.
     """
     takers = [index for index, weight in enumerate(weights) if weight > 0]
     if not takers:
@@ -50,7 +52,7 @@ def follow(present: Sequence[int], weights: Sequence[float], count: int) -> tupl
     had: dict[int, int] = {}
     for owner in present:
         had[owner] = had.get(owner, 0) + 1
-    if had.keys() == wanted.keys() and not _worth_it(had, takers, scaled, count):
+    if not exact and had.keys() == wanted.keys() and not _worth_it(had, takers, scaled, count):
         return tuple(present)
     return _moved(present, had, wanted)
 

@@ -237,4 +237,4 @@ def _state(backend: Backend) -> tuple[State, Cause, Seconds | None]:
         return "draining", "hand", hand.since
     if backend.state == "drain":
         return "draining", "file", filed
-    return ("up", "check", check.since) if check else ("up", "file", None)
+    return ("up", "check", check.since) if check and check.since else ("up", "file", None)

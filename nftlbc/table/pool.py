@@ -80,16 +80,18 @@ def slots_of(pool: Pool, present: Sequence[int] = ()) -> tuple[int, ...]:
 
 def _moving(pool: Pool, present: Sequence[int]) -> tuple[int, ...]:
     weights = [0.0] * len(pool.backends)
-    measured = False
+    measured, settled = False, True
     for number in pool.takers:
         backend = pool.backends[number]
         known = backend.remembered.measured
         measured = measured or known is not None
+        settled = settled and (known is None or known.weight == 1.0)
         # A backup that steps in, or one kept though it is down, has what the file gives it.
         weights[number] = backend.weight * (known.weight if known else 1.0)
     configured = tuple(0 if each.backup else each.weight for each in pool.backends)
     count = fixed_count(configured) or len(pool.takers)
-    return follow(present if measured else (), weights, count)
+    # Who has climbed to all of its weight gets what the file says, not nearly so much.
+    return follow(present if measured else (), weights, count, exact=settled)
 
 
 def _members(pool: Pool) -> tuple[Member, ...]:

@@ -1,0 +1,241 @@
+"""Who is asked when, and what the answers mean for each backend: every check at its own interval,
+jittered, and a check of one thing once however many farms share it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from nftlbc.farms import Farm
+from nftlbc.probe import engine, judging
+from nftlbc.probe.asking import PAUSE, SAMPLES, Series, is_down, repeats, together
+from nftlbc.probe.attempt import Shared
+from nftlbc.probe.judging import Event, Outcome
+from nftlbc.probe.target import Target, Use, targets
+
+JITTER: Final = 0.1
+"""Checks are made up to a tenth of their interval sooner or later, lest they come in bursts."""
+OPINIONS: Final = 32
+"""Machines that are asked at once when one falls silent: is it that one, or our own network?"""
+_FIRST: Final = 5.0
+"""Seconds over which the first checks of what is new are spread, at most."""
+
+Name = tuple[str, str]
+"""Farm and backend."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One target."""
+
+    target: Target
+    uses: list[Use]
+    interval: float
+    due: float = 0.0
+    """When it is asked next; 0: it is being asked."""
+    series: Series | None = None
+    earlier: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES - 1))
+    doubtful: bool = False
+    """Its last answer was none."""
+    began: float = 0.0
+    """Its last series."""
+    heard: float = 0.0
+    """When its last answer came, or was given up."""
+    warning: str | None = None
+
+
+@dataclass(slots=True)
+class _Backend:
+    """What the checks of one backend said since it was judged."""
+
+    asked: list[tuple[Use, Asked]] = field(default_factory=list)
+    fresh: set[Target] = field(default_factory=set)
+
+
+class Rounds:
+    """farms: as they are by now, by name. heard: takes what the checks of a backend came to."""
+
+    def __init__(
+        self,
+        farms: Callable[[], Mapping[str, Farm]],
+        heard: Callable[[Name, Outcome], None],
+        tell: Callable[[list[Event]], None],
+        *,
+        opinions: bool,
+    ) -> None:
+        self._farms, self._heard, self._tell, self._opinions = farms, heard, tell, opinions
+        self.asked: dict[Target, Asked] = {}
+        self._backends: dict[Name, _Backend] = {}
+        self._due: list[tuple[float, int, Asked]] = []
+        self._number = itertools.count()
+        self._work = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._random = random.Random()
+        self._opinions_after = 0.0
+        self.shared = Shared()
+
+    def __len__(self) -> int:
+        return len(self._backends)
+
+    def lay_out(self) -> None:
+        """After the file or the table has changed; what is asked as before goes on."""
+        before, self.asked, self._backends = self.asked, {}, {}
+        begin = time.monotonic()
+        for target, uses in targets(self._farms().values()).items():
+            interval = min(use.check.interval for use in uses) / 1000
+            asked = before.get(target)
+            if asked is None:
+                asked = Asked(target, uses, interval)
+                wait = self._random.uniform(0, min(interval, _FIRST)) if before else 0.0
+                self._put(asked, begin + wait)
+            else:
+                asked.uses, asked.interval = uses, interval
+                if asked.due > begin + interval * (1 + JITTER):
+                    self._put(asked, begin + self._random.uniform(0, interval))
+            self.asked[target] = asked
+            for use in uses:
+                name = use.farm.name, use.backend.name
+                self._backends.setdefault(name, _Backend()).asked.append((use, asked))
+
+    def _put(self, asked: Asked, when: float) -> None:
+        asked.due = when  # what else of it is in the heap no longer counts
+        heapq.heappush(self._due, (when, next(self._number), asked))
+        self._work.set()
+
+    async def run(self) -> None:
+        """Asks, for ever; cancelled, it leaves nothing behind."""
+        free = asyncio.Semaphore(engine.files(engine.CONCURRENCY))
+        dear = {kind: asyncio.Semaphore(most) for kind, most in engine.DEAR.items()}
+
+        async def one(asked: Asked) -> None:
+            try:
+                async with dear.get(asked.target.check.kind, free):
+                    await self._ask(asked)
+            finally:
+                jitter = 1 + self._random.uniform(-JITTER, JITTER)
+                self._put(asked, time.monotonic() + asked.interval * jitter)
+
+        try:
+            while True:
+                self._work.clear()
+                while self._due and self._due[0][0] <= time.monotonic():
+                    when, _, asked = heapq.heappop(self._due)
+                    # Else nobody wants to know any more, or it was put elsewhere.
+                    if self.asked.get(asked.target) is asked and asked.due == when:
+                        asked.due = 0.0
+                        task = asyncio.create_task(one(asked))
+                        self._running.add(task)
+                        task.add_done_callback(self._running.discard)
+                wait = self._due[0][0] - time.monotonic() if self._due else None
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), wait)
+        finally:
+            for task in self._running:
+                task.cancel()
+            if self._running:
+                await asyncio.wait(set(self._running), timeout=5)
+
+    async def _ask(self, asked: Asked) -> None:
+        series = Series(earlier=tuple(asked.earlier))
+        asked.began = time.monotonic()
+        while True:
+            result = await engine.ask(asked.target, self.shared)
+            series.results.append(result)
+            asked.doubtful = not result.passed and result.silent
+            asked.heard = time.monotonic()
+            if result.passed or len(series.results) >= repeats(
+                self._now(use) for use in asked.uses
+            ):
+                break
+            if asked.doubtful:
+                self._ask_others()
+            await asyncio.sleep(PAUSE)
+        if result.passed:
+            asked.earlier.append(result.seconds)
+        asked.series = series
+        if result.warning != asked.warning:
+            asked.warning = result.warning
+            if result.warning:
+                text = f"{asked.target}: {result.warning}"
+                self._tell([Event("warning", *_name(use), text) for use in asked.uses])
+        for use in asked.uses:
+            self._answered(_name(use), asked.target)
+
+    def _ask_others(self) -> None:
+        """Some machines before their time, so that it is known when the first one has failed as
+        often as it may whether they are silent too."""
+        now = time.monotonic()
+        if not self._opinions or now < self._opinions_after:
+            return
+        self._opinions_after = now + 1.0
+        machines = {each.target.address: each for each in self.asked.values()}
+        if len(machines) >= judging.HOLD_FROM:
+            some = self._random.sample(list(machines.values()), min(OPINIONS, len(machines)))
+            for each in some:
+                if each.due > now:
+                    self._put(each, now)
+
+    def _now(self, use: Use) -> Use:
+        """With what is known of the backend by now."""
+        farm = self._farms().get(use.farm.name, use.farm)
+        for each in farm.backends:
+            if (each.address, each.port) == (use.backend.address, use.backend.port):
+                return Use(farm, each, use.check)
+        return use
+
+    def _answered(self, name: Name, target: Target) -> None:
+        """A backend is judged at once when a check fails; when it is down, and so needs several
+        successes, once all its checks have been made anew."""
+        backend = self._backends.get(name)
+        if backend is None:
+            return
+        backend.fresh.add(target)
+        several = [(self._now(use), asked.series) for use, asked in backend.asked]
+        made = [(use, series) for use, series in several if series is not None]
+        if len(made) < len(several):
+            return
+        outcome = together(made)
+        down = any(is_down(use) for use, _ in made)
+        if outcome.passed and down and len(backend.fresh) < len(backend.asked):
+            return
+        backend.fresh.clear()
+        self._heard(name, outcome)
+
+    def suspicious(self, pending: Mapping[Name, Outcome]) -> bool:
+        """Whether so much is silent at once that the balancer's own network is in doubt: more than
+        half of the machines that were asked since the first of these began to fail."""
+        silent = [
+            asked.began
+            for name, outcome in pending.items()
+            if not outcome.passed and outcome.silent and name in self._backends
+            for _, asked in self._backends[name].asked
+            if asked.doubtful
+        ]
+        if not silent:
+            return False
+        since = min(silent)
+        up: dict[str, bool] = {}
+        for name, backend in self._backends.items():
+            for use, asked in backend.asked:
+                known = self._now(use)
+                if is_down(known):
+                    break
+                check = known.backend.remembered.check
+                if name in pending and check and check.row >= judging.HOLD_ROUNDS - 1:
+                    return False  # it has lasted
+                if asked.heard >= since:
+                    address = use.backend.address
+                    up[address] = up.get(address, True) and asked.doubtful
+        return len(up) >= judging.HOLD_FROM and sum(up.values()) * 2 > len(up)
+
+
+def _name(use: Use) -> Name:
+    return use.farm.name, use.backend.name
