@@ -9,7 +9,6 @@ import itertools
 import random
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +21,6 @@ from nftlbc.plan.recall import Recalled
 from nftlbc.probe import engine, judging, loads, weights
 from nftlbc.probe.asking import (
     PAUSE,
-    SAMPLES,
     Series,
     is_down,
     repeats,
@@ -35,6 +33,7 @@ from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.notify import notify, watchdog
 from nftlbc.probe.target import Target, Use, targets
 from nftlbc.probe.watching import Watched
+from nftlbc.probe.weighing import Weighing
 from nftlbc.table.numbers import known_as
 
 JITTER: Final = 0.1
@@ -63,7 +62,6 @@ class _Asked:
     uses: list[Use]
     interval: float
     series: Series | None = None
-    earlier: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES - 1))
     doubtful: bool = False
     """Its last answer was none."""
 
@@ -94,6 +92,7 @@ class _Loop:
         self._unwritten: set[str] = set()
         self._written = self._shared_since = time.monotonic()
         self._shared = Shared()
+        self._weighing = Weighing()
         self._count_after = 0.0
         self._random = random.Random()
 
@@ -165,6 +164,7 @@ class _Loop:
             for use in uses:
                 name = use.farm.name, use.backend.name
                 self._backends.setdefault(name, _Backend()).asked.append((use, asked))
+        self._weighing.lay_out({target: each.uses for target, each in self._asked.items()})
 
     def _put(self, target: Target, when: float) -> None:
         heapq.heappush(self._due, (when, next(self._number), target))
@@ -194,16 +194,15 @@ class _Loop:
                 await asyncio.wait_for(self._work.wait(), wait)
 
     async def _ask(self, asked: _Asked) -> None:
-        series = Series(earlier=tuple(asked.earlier))
+        series = Series()
         while True:
             result = await engine.ask(asked.target, self._shared)
             series.results.append(result)
+            self._weighing.heard(asked.target, result)
             asked.doubtful = not result.passed and result.silent
             if result.passed or len(series.results) >= repeats(self._uses(asked)):
                 break
             await asyncio.sleep(PAUSE)
-        if result.passed:
-            asked.earlier.append(result.seconds)
         asked.series = series
         for use in asked.uses:
             self._heard((use.farm.name, use.backend.name), asked.target)
@@ -373,32 +372,29 @@ class _Loop:
 
     async def _weigh(self) -> None:
         moving = [farm for farm in self._watched.farms.values() if farm.moving]
-        if not moving:
-            return
         connections = await self._connections(moving)
+        due = [
+            farm
+            for farm in self._weighing.due(moving)
+            # else not counted in this tick
+            if connections is not None or farm.balance.scheduler != "least-connections"
+        ]
+        if not due:
+            return
         numbers = self._watched.running.numbers.marks
         marks = {
             farm.name: {
                 each.name: numbers[known_as(farm.name, each.address, each.port)]
                 for each in farm.backends
             }
-            for farm in moving
+            for farm in due
+            if farm.balance.scheduler == "least-connections"
         }
-        names = set(marks)
-        uses = {
-            target: [use for use in asked.uses if use.farm.name in names]
-            for target, asked in self._asked.items()
-        }
-        found = {t: asked.series for t, asked in self._asked.items() if asked.series is not None}
-        measured = loads.figures(Recalled(tuple(moving), marks), uses, found, connections)
+        uses, found = self._weighing.series(due)
+        measured = loads.figures(Recalled(tuple(due), marks), uses, found, connections)
         now = int(time.time())
-        changed = []
-        for farm in moving:
-            if farm.balance.scheduler == "least-connections" and connections is None:
-                continue  # not counted in this tick
-            after = weights.weigh(farm, measured.get(farm.name, {}), now)
-            if after != farm:
-                changed.append(after)
+        weighed = [weights.weigh(farm, measured.get(farm.name, {}), now) for farm in due]
+        changed = [after for before, after in zip(due, weighed, strict=True) if after != before]
         if changed:
             self._unwritten.update(await asyncio.to_thread(self._watched.weigh, changed))
 
