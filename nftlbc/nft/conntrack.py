@@ -1,21 +1,22 @@
 """How many connections are open to each backend, from the kernel's list of connections.
 
 The kernel picks out those with our mark. Entries of one length are laid out alike, nearly always,
-and are read by columns: a million takes about as long as the kernel takes to list them.
+and are counted without a look at each: a million takes little longer than the kernel takes to list
+them, which is two thirds of it; in two halves at once where there are two processors.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
 
 from nftlbc.nft.netlink.connection import Connection
-from nftlbc.nft.netlink.datatypes import column
 from nftlbc.nft.netlink.messages import (
     ATTRIBUTE,
     ATTRIBUTE_TYPE,
@@ -40,8 +41,19 @@ OPEN: Final = frozenset({1, 2, 3})
 _WALK: Final = 4_000
 """Walking through the kernel's list takes as long (20 ms) as handing out so many entries: those
 of a few backends are better asked for one by one where it is long."""
+_LONG: Final = 20_000
+"""A list of so many is read in two halves at once."""
 _Row = tuple[int, int, int]
 """Mark, protocol, state (0 for other than TCP)."""
+
+
+class _Kind(NamedTuple):
+    protocol: int
+    names: tuple[str, ...]
+    """Of what is counted, ``state`` and ``mark``, as they stand in an entry."""
+
+
+_Tally = defaultdict[_Kind, Counter[tuple[int, ...]]]
 
 
 @dataclass
@@ -67,24 +79,50 @@ def count(marks: Iterable[int] | None = None) -> Open:
     marks: without REPLACE_SOURCE. Raises NftError where the kernel does not list them, or not to
     this user.
     """
-    found = Open()
-    asked: list[int | None] = [None]
-    if marks is not None and (wanted := set(marks)) and len(wanted) * _WALK < _listed():
-        asked = list(wanted)
-    for only in asked:
-        rows: Counter[_Row] = Counter()
-        with Connection() as kernel:
-            for datagram in kernel.datagrams(_GET, picking(only), 0):
-                if _take(datagram, rows):
-                    break
+    found, listed = Open(), _listed()
+    asked = [_Part(OURS, OURS)]
+    if marks is not None and (wanted := set(marks)) and len(wanted) * _WALK < listed:
+        asked = [_Part(mark, BACKEND_BITS) for mark in wanted]
+    elif listed > _LONG:
+        asked = [_Part(OURS | half, OURS | 1) for half in (0, 1)]
+    for rows in _side_by_side(asked) if listed > _LONG else map(_listing, asked):
         for (mark, protocol, state), number in rows.items():
-            # A kernel that does not know the filter lists all.
-            if mark & OURS and only in (None, mark & BACKEND_BITS):
-                kind = found.flows
-                if protocol == _TCP:
-                    kind = found.tcp if state in OPEN else found.closed
-                kind[mark & BACKEND_BITS] += number
+            kind = found.flows
+            if protocol == _TCP:
+                kind = found.tcp if state in OPEN else found.closed
+            kind[mark & BACKEND_BITS] += number
     return found
+
+
+class _Part(NamedTuple):
+    """Connections whose marks have this value in these bits."""
+
+    value: int
+    mask: int
+
+
+def _side_by_side(asked: Iterable[_Part]) -> Iterable[Counter[_Row]]:
+    """While the kernel works on one list, another one is read."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(_listing, asked))
+
+
+def _listing(part: _Part) -> Counter[_Row]:
+    tally: _Tally = defaultdict(Counter)
+    with Connection() as kernel:
+        for datagram in kernel.datagrams(_GET, _picking(part), 0):
+            if _take(datagram, tally):
+                break
+    # A kernel that does not know the filter lists all.
+    return Counter(
+        {
+            row: number
+            for row, number in _rows(tally).items()
+            if row[0] & OURS and row[0] & part.mask == part.value
+        }
+    )
 
 
 def _listed() -> int:
@@ -97,11 +135,16 @@ def _listed() -> int:
 
 def picking(only: int | None) -> bytes:
     """Attributes that make the kernel list our connections alone, or those of one backend."""
-    value, mask = (OURS, OURS) if only is None else (only, BACKEND_BITS)
-    return attribute(_MARK, value.to_bytes(4, "big")) + attribute(_MASK, mask.to_bytes(4, "big"))
+    return _picking(_Part(OURS, OURS) if only is None else _Part(only, BACKEND_BITS))
 
 
-def _take(datagram: bytes, rows: Counter[_Row]) -> bool:
+def _picking(part: _Part) -> bytes:
+    return attribute(_MARK, part.value.to_bytes(4, "big")) + attribute(
+        _MASK, part.mask.to_bytes(4, "big")
+    )
+
+
+def _take(datagram: bytes, tally: _Tally) -> bool:
     """Counts the entries of a datagram; True at the end of the dump."""
     ended = False
     for length, entries in _by_length(datagram).items():
@@ -112,8 +155,7 @@ def _take(datagram: bytes, rows: Counter[_Row]) -> bool:
                 raise NftError("the kernel does not list its connections")
             ended = True
         elif kind == _NEW:
-            for some, layout in _alike(entries, length):
-                rows.update(_rows(some, layout, length))
+            _count_alike(entries, length, tally)
     return ended
 
 
@@ -124,50 +166,95 @@ _CODE: Final = Struct("=i")
 
 def _by_length(datagram: bytes) -> dict[int, bytes]:
     """The messages one after the other, for each length; what ends the dump is by itself."""
-    (length,) = _LENGTH.unpack_from(datagram)
-    if length >= HEADER.size and not length % 4 and not len(datagram) % length:
-        lengths = set(column("=I", datagram, 0, length))
-        kinds = set(column("=H", datagram, 4, length))
-        if lengths == {length} and kinds == {_NEW}:
-            return {length: datagram}
     found: defaultdict[int, list[bytes]] = defaultdict(list)
     start, end = 0, len(datagram)
+    length_at = _LENGTH.unpack_from
     while end - start >= HEADER.size:
-        (length,) = _LENGTH.unpack_from(datagram, start)
+        (length,) = length_at(datagram, start)
         if not HEADER.size <= length <= end - start:
             raise Malformed(f"a message of {length} bytes in {end - start}")
-        padded = length + 3 & ~3
-        found[padded].append(datagram[start : start + padded].ljust(padded, b"\0"))
-        start += padded
+        if length & 3:
+            padded = length + 3 & ~3
+            found[padded].append(datagram[start : start + padded].ljust(padded, b"\0"))
+            start += padded
+        else:
+            found[length].append(datagram[start : start + length])
+            start += length
     return {length: b"".join(some) for length, some in found.items()}
 
 
 class _Layout(NamedTuple):
-    fields: dict[str, int]
-    """The offsets of values."""
-    headers: Struct
-    """What has to be the same in entries that are laid out alike."""
+    """How entries are laid out, by one of them."""
+
+    mask: bytes
+    """The bytes that have to be the same in all: headers, and the protocol."""
+    same: bytes
+    columns: Struct
+    kind: _Kind
+
+    def fits(self, entries: bytes) -> bool:
+        """Bytes are compared as one large number: many entries cost little more than one."""
+        mask, same = _repeated(self.mask, self.same, len(entries) // len(self.mask))
+        return int.from_bytes(entries, "little") & mask == same
 
 
-def _alike(entries: bytes, length: int) -> Iterator[tuple[bytes, _Layout]]:
-    """Entries of one length, put together by how they are laid out."""
-    layout = _layout(entries[:length])
-    headers = list(layout.headers.iter_unpack(entries))
-    if headers.count(headers[0]) == len(headers):
-        yield entries, layout
-        return
-    groups: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
-    for header, (entry,) in zip(headers, Struct(f"{length}s").iter_unpack(entries), strict=True):
-        groups[header].append(entry)
-    for some in groups.values():
-        yield from _alike(b"".join(some), length)
+@functools.lru_cache(maxsize=128)
+def _repeated(mask: bytes, same: bytes, number: int) -> tuple[int, int]:
+    return int.from_bytes(mask * number, "little"), int.from_bytes(same * number, "little")
+
+
+_last: Final[dict[int, _Layout]] = {}
+"""By their length, how entries were laid out last."""
+
+
+def _count_alike(entries: bytes, length: int, tally: _Tally) -> None:
+    """Counts entries of one length, those together that are laid out alike."""
+    layout = _last.get(length)
+    while layout is None or not layout.fits(entries):
+        layout = _last[length] = _layout(entries[:length])
+        if not layout.fits(entries):
+            several = [entry for (entry,) in Struct(f"{length}s").iter_unpack(entries)]
+            alike = [layout.fits(entry) for entry in several]
+            tally[layout.kind].update(
+                layout.columns.iter_unpack(b"".join(itertools.compress(several, alike)))
+            )
+            entries = b"".join(
+                entry for entry, fits in zip(several, alike, strict=True) if not fits
+            )
+    tally[layout.kind].update(layout.columns.iter_unpack(entries))
+
+
+def _rows(tally: _Tally) -> Counter[_Row]:
+    rows: Counter[_Row] = Counter()
+    for (protocol, names), counted in tally.items():
+        for values, number in counted.items():
+            row = dict(zip(names, values, strict=True))
+            rows[row.get("mark", 0), protocol, row.get("state", 0)] += number
+    return rows
 
 
 def _layout(entry: bytes) -> _Layout:
     fields: dict[str, int] = {}
-    spans = [4]  # the kind of message
+    spans = [(0, 6)]  # the length, and the kind of message
     _walk(entry, HEADER.size + FAMILY.size, len(entry), (), fields, spans)
-    return _Layout(fields, _headers(tuple(spans), len(entry)))
+    where = fields.pop("protocol", None)
+    if where is not None:
+        spans.append((where, 1))
+    mask = bytearray(len(entry))
+    for start, size in spans:
+        mask[start : start + size] = b"\xff" * size
+    names = tuple(sorted(fields, key=fields.__getitem__))
+    format, at = "!", 0
+    for name in names:
+        code, size = ("I", 4) if name == "mark" else ("B", 1)
+        format += f"{fields[name] - at}x{code}"
+        at = fields[name] + size
+    return _Layout(
+        bytes(mask),
+        bytes(a & b for a, b in zip(entry, mask, strict=True)),
+        Struct(f"{format}{len(entry) - at}x"),
+        _Kind(entry[where] if where is not None else 0, names),
+    )
 
 
 def _walk(
@@ -176,36 +263,16 @@ def _walk(
     end: int,
     path: tuple[int, ...],
     fields: dict[str, int],
-    spans: list[int],
+    spans: list[tuple[int, int]],
 ) -> None:
     while end - start >= ATTRIBUTE.size:
         length, kind = ATTRIBUTE.unpack_from(entry, start)
         if not ATTRIBUTE.size <= length <= end - start:
             break
-        spans.append(start)
+        spans.append((start, ATTRIBUTE.size))
         here = (*path, kind & ATTRIBUTE_TYPE)
         if here in _PATHS:
             fields[_PATHS[here]] = start + ATTRIBUTE.size
         elif here in _INSIDE:
             _walk(entry, start + ATTRIBUTE.size, start + length, here, fields, spans)
         start += length + 3 & ~3
-
-
-@functools.lru_cache(maxsize=256)
-def _headers(spans: tuple[int, ...], length: int) -> Struct:
-    parts, at = ["="], 0
-    for start in spans:
-        parts += [f"{start - at}x", "4s"]
-        at = start + 4
-    return Struct("".join([*parts, f"{length - at}x"]))
-
-
-def _rows(entries: bytes, layout: _Layout, length: int) -> Iterable[_Row]:
-    number = len(entries) // length
-    columns = [
-        column(format, entries, layout.fields[name], length)
-        if name in layout.fields
-        else [0] * number
-        for name, format in (("mark", "!I"), ("protocol", "=B"), ("state", "=B"))
-    ]
-    return zip(*columns, strict=True)

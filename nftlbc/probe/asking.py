@@ -29,8 +29,6 @@ class Series:
     """What one target answered, one time after the other."""
 
     results: list[Result] = field(default_factory=list)
-    earlier: tuple[float, ...] = ()
-    """Seconds of right answers in rounds before."""
 
     @property
     def last(self) -> Result:
@@ -42,8 +40,9 @@ class Series:
 
     @property
     def seconds(self) -> list[float]:
-        """Of the answers that were right."""
-        return [*self.earlier, *(each.seconds for each in self.results if each.passed)]
+        """Of the answers that were right, or had not come when their time was over: a backend
+        that is too busy to answer must not count as one that nothing is known of."""
+        return [each.seconds for each in self.results if each.passed or each.word == "timeout"]
 
 
 def repeats(uses: Iterable[Use]) -> int:

@@ -13,7 +13,7 @@ from nftlbc.probe.target import Target
 
 Figures = dict[str, dict[str, float | None]]
 """By farm and backend; None: nothing was measured."""
-_MEASURE = {"least-cpu": ("snmp", "agent"), "custom": ("exec",)}
+MEASURE = {"least-cpu": ("snmp", "agent"), "custom": ("exec",)}
 """The checks whose figures a scheduler takes."""
 
 
@@ -42,7 +42,7 @@ def figures(
             }
     for target, some in uses.items():
         series = found.get(target)
-        if series is None or not series.last.passed:
+        if series is None:
             continue
         for use in some:
             figure = _figure(use.farm.balance.scheduler, target, series)
@@ -56,7 +56,11 @@ def _figure(scheduler: str, target: Target, series: Series) -> float | None:
     if scheduler == "least-response":
         return weights.of_response(series.seconds)
     figure = series.last.figure
-    if figure is None or target.check.kind not in _MEASURE.get(scheduler, ()):
+    if (
+        figure is None
+        or not series.last.passed
+        or target.check.kind not in MEASURE.get(scheduler, ())
+    ):
         return None
     if scheduler == "least-cpu":
         # An agent tells how much of the weight it wants, which is what its CPUs have left.

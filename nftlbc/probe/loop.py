@@ -255,7 +255,14 @@ class _Loop:
 
     async def _weigh(self, connections: Open | None) -> None:
         moving = [farm for farm in self._watched.farms.values() if farm.moving]
-        if not moving:
+        weighing = self._rounds.weighing
+        due = [
+            farm
+            for farm in weighing.due(moving)
+            # else not counted in this tick
+            if connections is not None or farm.balance.scheduler != "least-connections"
+        ]
+        if not due:
             return
         numbers = self._watched.running.numbers.marks
         marks = {
@@ -263,23 +270,14 @@ class _Loop:
                 each.name: numbers[known_as(farm.name, each.address, each.port)]
                 for each in farm.backends
             }
-            for farm in moving
+            for farm in due
+            if farm.balance.scheduler == "least-connections"
         }
-        every = self._rounds.asked
-        uses = {
-            target: [use for use in asked.uses if use.farm.name in marks]
-            for target, asked in every.items()
-        }
-        found = {target: each.series for target, each in every.items() if each.series is not None}
-        measured = loads.figures(Recalled(tuple(moving), marks), uses, found, connections)
+        uses, found = weighing.series(due)
+        measured = loads.figures(Recalled(tuple(due), marks), uses, found, connections)
         now = int(time.time())
-        changed = []
-        for farm in moving:
-            if farm.balance.scheduler == "least-connections" and connections is None:
-                continue  # not counted in this tick
-            after = weights.weigh(farm, measured.get(farm.name, {}), now)
-            if after != farm:
-                changed.append(after)
+        weighed = [weights.weigh(farm, measured.get(farm.name, {}), now) for farm in due]
+        changed = [after for before, after in zip(due, weighed, strict=True) if after != before]
         if changed:
             self._unwritten.update(await asyncio.to_thread(self._watched.weigh, changed))
 

@@ -9,17 +9,17 @@ import heapq
 import itertools
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from nftlbc.farms import Farm
 from nftlbc.probe import engine, judging
-from nftlbc.probe.asking import PAUSE, SAMPLES, Series, is_down, repeats, together
+from nftlbc.probe.asking import PAUSE, Series, is_down, repeats, together
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.target import Target, Use, targets
+from nftlbc.probe.weighing import Weighing
 
 JITTER: Final = 0.1
 """Checks are made up to a tenth of their interval sooner or later, lest they come in bursts."""
@@ -42,7 +42,6 @@ class Asked:
     due: float = 0.0
     """When it is asked next; 0: it is being asked."""
     series: Series | None = None
-    earlier: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES - 1))
     doubtful: bool = False
     """Its last answer was none."""
     began: float = 0.0
@@ -81,6 +80,7 @@ class Rounds:
         self._random = random.Random()
         self._opinions_after = 0.0
         self.shared = Shared()
+        self.weighing = Weighing()
 
     def __len__(self) -> int:
         return len(self._backends)
@@ -104,6 +104,7 @@ class Rounds:
             for use in uses:
                 name = use.farm.name, use.backend.name
                 self._backends.setdefault(name, _Backend()).asked.append((use, asked))
+        self.weighing.lay_out({target: each.uses for target, each in self.asked.items()})
 
     def _put(self, asked: Asked, when: float) -> None:
         asked.due = when  # what else of it is in the heap no longer counts
@@ -144,11 +145,12 @@ class Rounds:
                 await asyncio.wait(set(self._running), timeout=5)
 
     async def _ask(self, asked: Asked) -> None:
-        series = Series(earlier=tuple(asked.earlier))
+        series = Series()
         asked.began = time.monotonic()
         while True:
             result = await engine.ask(asked.target, self.shared)
             series.results.append(result)
+            self.weighing.heard(asked.target, result)
             asked.doubtful = not result.passed and result.silent
             asked.heard = time.monotonic()
             if result.passed or len(series.results) >= repeats(
@@ -158,8 +160,6 @@ class Rounds:
             if asked.doubtful:
                 self._ask_others()
             await asyncio.sleep(PAUSE)
-        if result.passed:
-            asked.earlier.append(result.seconds)
         asked.series = series
         if result.warning != asked.warning:
             asked.warning = result.warning

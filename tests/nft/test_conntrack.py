@@ -68,8 +68,9 @@ def done(code: int = 0) -> bytes:
 
 
 def taken(datagram: bytes) -> tuple[Counter[tuple[int, int, int]], bool]:
-    rows: Counter[tuple[int, int, int]] = Counter()
-    return rows, conntrack._take(datagram, rows)
+    tally = conntrack._Tally(Counter)
+    ended = conntrack._take(datagram, tally)
+    return conntrack._rows(tally), ended
 
 
 def test_entries_of_all_kinds_in_one_datagram() -> None:
