@@ -107,12 +107,13 @@ def _done(farms: Sequence[Farm], plan: Plan) -> None:
     say(f"table inet nftlbc: {counts}: {what}")
 
 
-def _probed(farms: Sequence[Farm], cut: bool, no_wait: bool, quiet: bool) -> None:
+def _probed(farms: tuple[Farm, ...], cut: bool, no_wait: bool, quiet: bool) -> None:
     """Silent where nothing changes and nobody watches: cron sends what is said."""
-    from nftlbc.cli.probe import progress, report
+    from nftlbc.cli.probe import checkable, progress, report
     from nftlbc.nft.program import NftError
     from nftlbc.probe import once
 
+    checkable(farms)
     try:
         run = once.apply(farms, once.Options(wait=not no_wait, cut=cut), progress(quiet))
     except NftError as refusal:

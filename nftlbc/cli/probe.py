@@ -15,6 +15,7 @@ from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, warn, write
 
 if TYPE_CHECKING:
+    from nftlbc.farms import Farm
     from nftlbc.probe.asking import Progress
     from nftlbc.probe.judging import Event
     from nftlbc.probe.once import Run
@@ -68,12 +69,24 @@ def probe(
         _loop(file, seconds("--every", every), options.hold, json)
         return
     gc.disable()
-    farms = read_farms(file, quiet=quiet)
+    farms = checkable(read_farms(file, quiet=quiet))
     try:
         run = once.probe(farms, options, progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     report(run, json=json, explain=explain, quiet=quiet, dry=dry_run)
+
+
+def checkable(farms: tuple[Farm, ...]) -> tuple[Farm, ...]:
+    """The farms; ends with status 3 where a Python package that their checks need is not here."""
+    from nftlbc.cli.terminal import tell as tell_diagnostics
+    from nftlbc.probe import packages
+
+    missing = packages.missing(farms)
+    if missing:
+        tell_diagnostics(missing)
+        raise typer.Exit(int(Status.REFUSED))
+    return farms
 
 
 def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False) -> None:
@@ -155,7 +168,7 @@ def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     try:
         loop.run(file, every, hold=hold, tell=lambda events: tell(events, json=json))
     except Mistaken as problem:
-        read_farms(file)  # tells the mistakes, and ends
+        checkable(read_farms(file))  # tells what is wrong, and ends
         fail(Status.MISTAKES, problem.message, problem.remedy)  # it was mended meanwhile
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
