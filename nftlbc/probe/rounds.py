@@ -223,18 +223,21 @@ class Rounds:
             return False
         since = min(silent)
         up: dict[str, bool] = {}
+        held = False
         for name, backend in self._backends.items():
             for use, asked in backend.asked:
                 known = self._now(use)
                 if is_down(known):
                     break
                 check = known.backend.remembered.check
-                if name in pending and check and check.row >= judging.HOLD_ROUNDS - 1:
-                    return False  # it has lasted
+                if name in pending and check is not None:
+                    held = held or check.row > 0
+                    if check.row >= judging.HOLD_ROUNDS - 1:
+                        return False  # it has lasted
                 if asked.heard >= since:
                     address = use.backend.address
                     up[address] = up.get(address, True) and asked.doubtful
-        return len(up) >= judging.HOLD_FROM and sum(up.values()) * 2 > len(up)
+        return (held or len(up) >= judging.HOLD_FROM) and sum(up.values()) * 2 > len(up)
 
 
 def _name(use: Use) -> Name:

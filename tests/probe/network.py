@@ -87,7 +87,8 @@ class Network:
         return {
             f"{farm['name']}/{backend['name']}": backend["state"]
             for farm in document["farms"]
-            for backend in farm["backends"]
+            for pool in farm["pools"]
+            for backend in pool["backends"]
         }
 
     def ask(self, count: int = 1, port: int = 80, address: str = VIP) -> list[Answer]:
@@ -100,10 +101,13 @@ class Network:
     @contextmanager
     def clients(self, gap: float = 0.005, patience: float = 1.0, *how: str) -> Iterator[list[Call]]:
         """Connections all the while; the list is filled when the block ends."""
-        script = (sys.executable, str(HERE / "crowd.py"), VIP, "80", str(gap), str(patience), *how)
+        ready = self.folder / "crowd.ready"
+        ready.unlink(missing_ok=True)
+        numbers = (VIP, "80", str(gap), str(patience))
+        script = (sys.executable, str(HERE / "crowd.py"), str(ready), *numbers, *how)
         command = self.box.start_command("clients", script)
         calls: list[Call] = []
-        time.sleep(0.3)
+        wait_for(ready.exists)
         try:
             yield calls
         finally:
