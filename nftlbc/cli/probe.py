@@ -123,17 +123,32 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
 
 def tell(events: Sequence[Event], *, json: bool) -> None:
     """A line to standard output for each event."""
+    if events:
+        write(_lines(events, json=json))
+
+
+def _lines(events: Sequence[Event], *, json: bool) -> str:
     from nftlbc.probe import telling
 
-    if not events:
-        return
     if json:
         now = time.time()
         lines = [telling.as_json(event, now) for event in events]
     else:
         priorities = telling.journal()
         lines = [telling.line(event, priorities=priorities) for event in events]
-    write("".join(f"{line}\n" for line in lines))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _tell_on(events: Sequence[Event], *, json: bool) -> None:
+    """The same of a service, which has more to do than to tell: a log without room is not its
+    end."""
+    try:
+        sys.stdout.write(_lines(events, json=json))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        write("")  # ends, as every command whose reader has gone
+    except OSError:
+        return
 
 
 def seconds(option: str, text: str) -> float:
@@ -166,7 +181,7 @@ def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     if file == "-":
         fail(Status.USAGE, "--every reads the farms file again when it changes: name a file")
     try:
-        loop.run(file, every, hold=hold, tell=lambda events: tell(events, json=json))
+        loop.run(file, every, hold=hold, tell=lambda events: _tell_on(events, json=json))
     except Mistaken as problem:
         checkable(read_farms(file))  # tells what is wrong, and ends
         fail(Status.MISTAKES, problem.message, problem.remedy)  # it was mended meanwhile

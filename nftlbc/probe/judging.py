@@ -198,7 +198,7 @@ def suspicion(farms: Iterable[Farm], outcomes: Mapping[str, Mapping[str, Outcome
     outcomes: by farm and backend. ``believed``: it has lasted.
     """
     up: dict[str, bool] = {}
-    lasted = False
+    held = lasted = False
     for farm in farms:
         found = outcomes.get(farm.name, {})
         for each in farm.backends:
@@ -209,7 +209,9 @@ def suspicion(farms: Iterable[Farm], outcomes: Mapping[str, Mapping[str, Outcome
             silent = not outcome.passed and outcome.silent
             # A machine that answers at all is no sign of a network that is down.
             up[each.address] = up.get(each.address, True) and silent
-            lasted = lasted or (silent and check is not None and check.row >= HOLD_ROUNDS - 1)
-    if len(up) < HOLD_FROM or sum(up.values()) * 2 <= len(up):
+            rounds = check.row if silent and check is not None else 0
+            held, lasted = held or rounds > 0, lasted or rounds >= HOLD_ROUNDS - 1
+    # Once it is held, others that go down meanwhile are no reason to believe it.
+    if (len(up) < HOLD_FROM and not held) or sum(up.values()) * 2 <= len(up):
         return "none"
     return "believed" if lasted else "held"

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -212,29 +213,30 @@ class Rounds:
     def suspicious(self, pending: Mapping[Name, Outcome]) -> bool:
         """Whether so much is silent at once that the balancer's own network is in doubt: more than
         half of the machines that were asked since the first of these began to fail."""
-        silent = [
-            asked.began
-            for name, outcome in pending.items()
-            if not outcome.passed and outcome.silent and name in self._backends
-            for _, asked in self._backends[name].asked
-            if asked.doubtful
-        ]
-        if not silent:
-            return False
-        since = min(silent)
+        since, held = math.inf, False
+        for name, outcome in pending.items():
+            if outcome.passed or not outcome.silent or name not in self._backends:
+                continue
+            for use, asked in self._backends[name].asked:
+                check = self._now(use).backend.remembered.check
+                if check is not None and check.state != "down":
+                    held = held or check.row > 0
+                    if check.row >= judging.HOLD_ROUNDS - 1:
+                        return False  # it has lasted
+                if asked.doubtful:
+                    since = min(since, asked.began)
+        fresh = [each for each in self.asked.values() if each.heard >= since]
+        if not held:
+            # A few that fall silent among very many are judged at once.
+            silent = {each.target.address for each in fresh if each.doubtful}
+            if len(silent) * 2 <= judging.HOLD_FROM:
+                return False
         up: dict[str, bool] = {}
-        for name, backend in self._backends.items():
-            for use, asked in backend.asked:
-                known = self._now(use)
-                if is_down(known):
-                    break
-                check = known.backend.remembered.check
-                if name in pending and check and check.row >= judging.HOLD_ROUNDS - 1:
-                    return False  # it has lasted
-                if asked.heard >= since:
-                    address = use.backend.address
-                    up[address] = up.get(address, True) and asked.doubtful
-        return len(up) >= judging.HOLD_FROM and sum(up.values()) * 2 > len(up)
+        for asked in fresh:
+            if any(not is_down(self._now(use)) for use in asked.uses):
+                address = asked.target.address
+                up[address] = up.get(address, True) and asked.doubtful
+        return (held or len(up) >= judging.HOLD_FROM) and sum(up.values()) * 2 > len(up)
 
 
 def _name(use: Use) -> Name:

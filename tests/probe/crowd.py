@@ -1,8 +1,8 @@
 """Clients that come one after the other, whatever becomes of those before.
 
-    python crowd.py ADDRESS PORT GAP PATIENCE [http]
+    python crowd.py READY ADDRESS PORT GAP PATIENCE [http]
 
-A connection every GAP seconds until SIGTERM; then prints a JSON list of [when it began by
+Makes the file READY, then a connection every GAP seconds until SIGTERM; then prints a JSON list of [when it began by
 CLOCK_MONOTONIC, who answered or "", what went wrong or ""], in that order.
 """
 
@@ -13,11 +13,16 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 
 async def main() -> None:
-    address, port, gap, patience = sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:5])
-    http = sys.argv[5:] == ["http"]
+    ready, address, port, gap, patience = (
+        Path(sys.argv[1]),
+        *sys.argv[2:4],
+        *map(float, sys.argv[4:6]),
+    )
+    http = sys.argv[6:] == ["http"]
     found: list[list[object]] = []
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -44,6 +49,7 @@ async def main() -> None:
         except OSError as problem:
             mine[2] = type(problem).__name__
 
+    ready.touch()
     tasks = set()
     while not stop.is_set():
         task = asyncio.create_task(one())

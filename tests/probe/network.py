@@ -87,7 +87,8 @@ class Network:
         return {
             f"{farm['name']}/{backend['name']}": backend["state"]
             for farm in document["farms"]
-            for backend in farm["backends"]
+            for pool in farm["pools"]
+            for backend in pool["backends"]
         }
 
     def ask(self, count: int = 1, port: int = 80, address: str = VIP) -> list[Answer]:
@@ -100,10 +101,13 @@ class Network:
     @contextmanager
     def clients(self, gap: float = 0.005, patience: float = 1.0, *how: str) -> Iterator[list[Call]]:
         """Connections all the while; the list is filled when the block ends."""
-        script = (sys.executable, str(HERE / "crowd.py"), VIP, "80", str(gap), str(patience), *how)
+        ready = self.folder / "crowd.ready"
+        ready.unlink(missing_ok=True)
+        numbers = (VIP, "80", str(gap), str(patience))
+        script = (sys.executable, str(HERE / "crowd.py"), str(ready), *numbers, *how)
         command = self.box.start_command("clients", script)
         calls: list[Call] = []
-        time.sleep(0.3)
+        wait_for(ready.exists)
         try:
             yield calls
         finally:
@@ -133,10 +137,15 @@ class Network:
 
     @contextmanager
     def loop(
-        self, *options: str, every: str = "500ms", environment: Mapping[str, str] | None = None
+        self,
+        *options: str,
+        every: str = "500ms",
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (*NFTLBC, "probe"),
     ) -> Iterator[Loop]:
         """``probe --every`` from when it is ready; ends it, which it must do well."""
-        loop = Loop(self, [f"--every={every}", *options], environment or {})
+        words = [*program, os.fspath(self.file), f"--every={every}", *options]
+        loop = Loop(self, words, environment or {})
         try:
             yield loop
         except BaseException:
@@ -150,7 +159,7 @@ class Network:
 
 class Loop:
     def __init__(
-        self, network: Network, options: Sequence[str], environment: Mapping[str, str]
+        self, network: Network, words: Sequence[str], environment: Mapping[str, str]
     ) -> None:
         self._network = network
         folder = network.folder
@@ -164,9 +173,10 @@ class Loop:
         """What the service manager was told."""
         self.status: int | None = None
         variables = {"NOTIFY_SOCKET": os.fspath(path), **environment}
-        words = shlex.join([*NFTLBC, "probe", os.fspath(network.file), *options])
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-        shell = f"echo $$ >{self._pid}; {settings} exec {words} >{self._out} 2>{self._err}"
+        shell = (
+            f"echo $$ >{self._pid}; {settings} exec {shlex.join(words)} >{self._out} 2>{self._err}"
+        )
         self._command = network.box.start_command("balancer", ("sh", "-c", shell))
         try:
             self.hears("READY=1")

@@ -222,6 +222,13 @@ def test_held_silence_is_kept_then_believed() -> None:
     assert {each.remembered.check.flaps for each in now.backends if each.remembered.check} == {0}
 
 
+def test_one_that_refuses_meanwhile_does_not_end_the_hold() -> None:
+    found = silent(7, 10)["web"] | {"b9": REFUSED}
+    now, _ = judge(farm(10), found, 1_000_000, True)
+    assert [each.standing for each in now.backends].count("up") == 9
+    assert suspicion([now], {"web": found}) == "held"
+
+
 def test_held_and_heard_again_leaves_nothing_behind() -> None:
     """No slow start for who was never down, and no flapping when it goes down later."""
     slow = farm(10, slow_start=60_000)
