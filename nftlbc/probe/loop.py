@@ -32,12 +32,13 @@ from nftlbc.probe.farms_file import FarmsFile
 from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.notify import notify, watchdog
 from nftlbc.probe.target import Target, Use, targets
+from nftlbc.probe.turns import Turns
 from nftlbc.probe.watching import Watched
 from nftlbc.probe.weighing import Weighing
 from nftlbc.table.numbers import known_as
 
 JITTER: Final = 0.1
-"""Checks are made up to a tenth of their interval sooner or later, lest they come in bursts."""
+"""Checks are made up to a tenth of their interval sooner, lest they come in bursts."""
 _GATHER: Final = 0.003
 """Seconds in which what fails together is put into one transaction."""
 _FLUSH: Final = 60.0
@@ -93,6 +94,7 @@ class _Loop:
         self._written = self._shared_since = time.monotonic()
         self._shared = Shared()
         self._weighing = Weighing()
+        self._turns: list[Turns[_Asked]] = []
         self._count_after = 0.0
         self._random = random.Random()
 
@@ -113,7 +115,8 @@ class _Loop:
             notify(f"READY=1\nSTATUS=checking {len(self._backends)} backends")
             done, _ = await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
             notify("STOPPING=1")
-            await self._end([stop, *parts, *self._running])
+            checks = [task for turns in self._turns for task in turns.running]
+            await self._end([stop, *parts, *checks, *self._running])
             for part in done - {stop}:
                 part.result()
             await self._flush()
@@ -171,27 +174,30 @@ class _Loop:
         self._work.set()
 
     async def _schedule(self) -> None:
-        free = asyncio.Semaphore(engine.CONCURRENCY)
-        dear = {kind: asyncio.Semaphore(most) for kind, most in engine.DEAR.items()}
-
-        async def one(asked: _Asked) -> None:
-            async with dear.get(asked.target.check.kind, free):
-                await self._ask(asked)
-            jitter = 1 + self._random.uniform(-JITTER, JITTER)
-            self._put(asked.target, time.monotonic() + asked.interval * jitter)
-
+        turns = {kind: Turns(most, self._one) for kind, most in engine.DEAR.items()}
+        plain = Turns(engine.CONCURRENCY, self._one)
+        self._turns = [plain, *turns.values()]
+        begun = 0
         while True:
             self._work.clear()
             while self._due and self._due[0][0] <= time.monotonic():
                 _, _, target = heapq.heappop(self._due)
                 asked = self._asked.get(target)
                 if asked is not None:  # else nobody wants to know any more
-                    task = asyncio.create_task(one(asked))
-                    self._running.add(task)
-                    task.add_done_callback(self._running.discard)
+                    # Where too many are due at once, those that are asked often go first.
+                    turns.get(target.check.kind, plain).add(asked, asked.interval)
+                    begun += 1
+                    if begun % engine.STRIDE == 0:
+                        await asyncio.sleep(0)
             wait = self._due[0][0] - time.monotonic() if self._due else None
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._work.wait(), wait)
+
+    async def _one(self, asked: _Asked) -> None:
+        await self._ask(asked)
+        # Never later than its interval: a death must be noticed within it.
+        wait = asked.interval * (1 - self._random.uniform(0, JITTER))
+        self._put(asked.target, time.monotonic() + wait)
 
     async def _ask(self, asked: _Asked) -> None:
         series = Series()
