@@ -3,7 +3,7 @@
 Whoever connects to port 80 waits for its turn in the order of arrival, is served for an
 exponentially distributed time with that mean, and is told the server's name. So the server takes
 no processor time to speak of, and is as busy as a real one. Port 81 is an agent that tells the idle
-share of the last two seconds or so; FOLDER/NAME holds how many wait or are served.
+share of the last two seconds or so; FOLDER/NAME holds how many wait or are served, and one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Server:
         new = file.with_suffix(".new")
         while True:
             self._busy += (self._serving - self._busy) * _TURN / WINDOW
-            new.write_text(f"{self._queue.qsize() + int(self._serving)}\n")
+            new.write_text(f"{1 + self._queue.qsize() + int(self._serving)}\n")
             new.rename(file)
             await asyncio.sleep(_TURN)
 
