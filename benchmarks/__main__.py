@@ -1,5 +1,6 @@
-"""``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost
-of counting, and checks, as a table.
+"""``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost of
+counting, and checks, as a table. Others, each by its name: ``closed-loop`` (weights that follow),
+``failover``, ``watching`` (the loop with 10 000 farms); the first lines of their modules say more.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -15,8 +16,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import checks, commands, farms, traffic
+from benchmarks import checks, closed_loop, commands, failover, farms, traffic, watching
 
+OTHERS = {
+    "closed-loop": closed_loop.main,
+    "failover": failover.main,
+    "watching": watching.main,
+}
 NFTLBC = [sys.executable, "-m", "nftlbc"]
 EMPTY = """
 from typing import Annotated
@@ -37,6 +43,10 @@ app()
 
 
 def main() -> None:
+    name, arguments = (*sys.argv[1:2], "")[0], sys.argv[2:]
+    if name in OTHERS:
+        OTHERS[name](arguments)
+        return
     quick = "--quick" in sys.argv[1:]
     runs = 3 if quick else 7
     sizes = (100, 1000) if quick else (100, 1000, 10_000)

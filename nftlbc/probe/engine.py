@@ -22,7 +22,7 @@ DEAR: Final = {"exec": 32, "snmp": 32}
 """Kinds that cost more than a socket, and how many of each at once."""
 _SPARE_FILES: Final = 64
 _MOST_FILES: Final = 65_536
-_STRIDE: Final = 16
+STRIDE: Final = 16
 """Checks that begin before those in progress are looked after. So there are no more in progress
 than answers are waited for, and the time of one that answers is its own, not that of the others:
 with 2 000 begun at once the median of TCP checks was 683 ms instead of 16."""
@@ -81,7 +81,7 @@ async def _all(
             task = loop.create_task(one(target))
             running.add(task)
             task.add_done_callback(ended)
-            if number % _STRIDE == 0:
+            if number % STRIDE == 0:
                 await asyncio.sleep(0)
         if running:
             await asyncio.wait(set(running))

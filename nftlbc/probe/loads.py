@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 
 from nftlbc.farms import Farm
 from nftlbc.nft.conntrack import Open
@@ -55,13 +56,12 @@ def figures(
 def _figure(scheduler: str, target: Target, series: Series) -> float | None:
     if scheduler == "least-response":
         return weights.of_response(series.seconds)
-    figure = series.last.figure
-    if (
-        figure is None
-        or not series.last.passed
-        or target.check.kind not in MEASURE.get(scheduler, ())
-    ):
+    if not series.last.passed or target.check.kind not in MEASURE.get(scheduler, ()):
         return None
+    figures = [each.figure for each in series.results if each.figure is not None]
+    if not figures:
+        return None
+    figure = fmean(figures)
     if scheduler == "least-cpu":
         # An agent tells how much of the weight it wants, which is what its CPUs have left.
         return weights.of_cpu(1 - figure / 100 if target.check.kind == "agent" else figure)

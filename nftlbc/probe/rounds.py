@@ -20,10 +20,11 @@ from nftlbc.probe.asking import PAUSE, Series, is_down, repeats, together
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.target import Target, Use, targets
+from nftlbc.probe.turns import Turns
 from nftlbc.probe.weighing import Weighing
 
 JITTER: Final = 0.1
-"""Checks are made up to a tenth of their interval sooner or later, lest they come in bursts."""
+"""Checks are made up to a tenth of their interval sooner, lest they come in bursts."""
 OPINIONS: Final = 32
 """Machines that are asked at once when one falls silent: is it that one, or our own network?"""
 _FIRST: Final = 5.0
@@ -77,7 +78,6 @@ class Rounds:
         self._due: list[tuple[float, int, Asked]] = []
         self._number = itertools.count()
         self._work = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
         self._random = random.Random()
         self._opinions_after = 0.0
         self.shared = Shared()
@@ -114,17 +114,9 @@ class Rounds:
 
     async def run(self) -> None:
         """Asks, for ever; cancelled, it leaves nothing behind."""
-        free = asyncio.Semaphore(engine.files(engine.CONCURRENCY))
-        dear = {kind: asyncio.Semaphore(most) for kind, most in engine.DEAR.items()}
-
-        async def one(asked: Asked) -> None:
-            try:
-                async with dear.get(asked.target.check.kind, free):
-                    await self._ask(asked)
-            finally:
-                jitter = 1 + self._random.uniform(-JITTER, JITTER)
-                self._put(asked, time.monotonic() + asked.interval * jitter)
-
+        plain = Turns(engine.files(engine.CONCURRENCY), self._one)
+        dear = {kind: Turns(most, self._one) for kind, most in engine.DEAR.items()}
+        begun = 0
         try:
             while True:
                 self._work.clear()
@@ -133,17 +125,28 @@ class Rounds:
                     # Else nobody wants to know any more, or it was put elsewhere.
                     if self.asked.get(asked.target) is asked and asked.due == when:
                         asked.due = 0.0
-                        task = asyncio.create_task(one(asked))
-                        self._running.add(task)
-                        task.add_done_callback(self._running.discard)
+                        # Where too many are due at once, those that are asked often go first.
+                        dear.get(asked.target.check.kind, plain).add(asked, asked.interval)
+                        begun += 1
+                        if begun % engine.STRIDE == 0:
+                            await asyncio.sleep(0)
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._work.wait(), wait)
         finally:
-            for task in self._running:
+            running = {task for turns in (plain, *dear.values()) for task in turns.running}
+            for task in running:
                 task.cancel()
-            if self._running:
-                await asyncio.wait(set(self._running), timeout=5)
+            if running:
+                await asyncio.wait(running, timeout=5)
+
+    async def _one(self, asked: Asked) -> None:
+        try:
+            await self._ask(asked)
+        finally:
+            # Never later than its interval: a death must be noticed within it.
+            wait = asked.interval * (1 - self._random.uniform(0, JITTER))
+            self._put(asked, time.monotonic() + wait)
 
     async def _ask(self, asked: Asked) -> None:
         series = Series()

@@ -4,6 +4,7 @@ A weight that is moved again by what was measured before its last move swings: s
 four backends four times slower, at three quarters of their capacity and over five minutes, weights
 of ``least-response`` that moved with each check, by the median of the last three, came to a mean of
 1.6 s; moved by three new answers each time, to 0.15 s (the same of equal weights: 2.5 s and more).
+Lengths of queues printed for ``custom``: 0.2 s when moved by each, 0.1 s by the mean of three.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ rounds of a minute)."""
 class _Farm:
     """One whose weights follow what its checks tell."""
 
-    wanted: int
-    """New results of each target for a round."""
-    pause: float
+    pause: float = 0.0
     """Seconds, at least, between two rounds."""
     of: dict[Target, str] = field(default_factory=dict)
     """Whom its checks ask: names of backends."""
@@ -61,8 +60,7 @@ class Weighing:
                 self._recent[target] = recent.get(target) or deque(maxlen=SAMPLES)
                 farm = self._farms.get(use.farm.name)
                 if farm is None:
-                    wanted = SAMPLES if scheduler == "least-response" else 1
-                    farm = self._farms[use.farm.name] = _Farm(wanted, 0.0)
+                    farm = self._farms[use.farm.name] = _Farm()
                     if (known := before.get(use.farm.name)) is not None:
                         farm.last = known.last
                 farm.pause = max(farm.pause, AVERAGED.get(target.check.kind, 0.0))
@@ -95,7 +93,7 @@ class Weighing:
         # Who is down takes its time to say nothing, and has no weight that would move.
         takers = {each.name for each in farm.backends if each.takes_new}
         new = [number for target, number in known.new.items() if known.of[target] in takers]
-        if not new or min(new) < known.wanted or now - known.last < known.pause:
+        if not new or min(new) < SAMPLES or now - known.last < known.pause:
             return False
         known.last = now
         known.new = dict.fromkeys(known.new, 0)

@@ -149,7 +149,7 @@ class _Run:
         figure = {
             "agent": 100.0 * (1 - server.busy(self.now, self.window)),
             "snmp": server.busy(self.now, self.window),
-            "exec": float(server.inside(self.now)),
+            "exec": 1.0 + server.inside(self.now),
         }.get(kind)
         passed = took < TIMEOUT
         result = Result(passed, "", "ok" if passed else "timeout", took, figure=figure)

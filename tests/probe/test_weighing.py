@@ -8,8 +8,9 @@ import pytest
 import queues
 
 from nftlbc.farms import Scheduler
-from nftlbc.probe import weighing
-from nftlbc.probe.asking import Series
+from nftlbc.plan.recall import Recalled
+from nftlbc.probe import loads, weighing
+from nftlbc.probe.asking import SAMPLES, Series
 from nftlbc.probe.result import Result
 from nftlbc.probe.target import targets
 from nftlbc.states import NOTHING, ByCheck
@@ -30,18 +31,18 @@ def laid_out(scheduler: Scheduler) -> tuple[weighing.Weighing, queues.Farm]:
     return found, farm
 
 
-@pytest.mark.parametrize(("scheduler", "wanted"), [("least-response", 3), ("custom", 1)])
-def test_no_figure_counts_twice(scheduler: Scheduler, wanted: int) -> None:
+@pytest.mark.parametrize("scheduler", ["least-response", "least-cpu", "custom"])
+def test_no_figure_counts_twice(scheduler: Scheduler) -> None:
     of, farm = laid_out(scheduler)
     every = list(targets([farm]))
     for _ in range(2):
         assert not of.due([farm])
-        for _ in range(wanted):
+        for _ in range(SAMPLES):
             assert not of.due([farm])
             for target in every[1:]:
                 of.heard(target, answer())
         assert not of.due([farm])  # of one nothing new is known
-        for _ in range(wanted):
+        for _ in range(SAMPLES):
             of.heard(every[0], answer())
         assert of.due([farm]) == [farm]
 
@@ -49,20 +50,22 @@ def test_no_figure_counts_twice(scheduler: Scheduler, wanted: int) -> None:
 def test_what_was_heard_goes_on_when_the_file_is_read_again() -> None:
     of, farm = laid_out("custom")
     every = list(targets([farm]))
-    for target in every[1:]:
-        of.heard(target, answer())
+    for target in every[1:] * SAMPLES:
+        of.heard(target, answer(figure=1.0))
     of.lay_out(targets([farm]))
-    of.heard(every[0], answer(figure=7.0))
+    for figure in (6.0, 7.0, 11.0):
+        of.heard(every[0], answer(figure=figure))
     assert of.due([farm])
-    _, found = of.series([farm])
-    assert next(iter(found.values())).last.figure == 7.0
+    uses, found = of.series([farm])
+    figures = loads.figures(Recalled((farm,), {}), uses, found, None)
+    assert figures == {"web": {"slow": 8.0, "app1": 1.0, "app2": 1.0, "app3": 1.0}}
 
 
 def test_who_is_down_is_not_waited_for() -> None:
     of, farm = laid_out("custom")
     down = replace(NOTHING, check=ByCheck("down", 1))
     backends = (replace(farm.backends[0], remembered=down), *farm.backends[1:])
-    for target in list(targets([farm]))[1:]:
+    for target in list(targets([farm]))[1:] * SAMPLES:
         of.heard(target, answer())
     assert not of.due([farm])
     assert of.due([replace(farm, backends=backends)])
@@ -83,7 +86,7 @@ def test_better_than_round_robin(monkeypatch: pytest.MonkeyPatch, scheduler: Sch
         assert max(found.slow) < 0.2, f"seed {seed}: the slow one's share swings"
 
 
-@pytest.mark.parametrize("scheduler", ["least-connections", "least-cpu"])
+@pytest.mark.parametrize("scheduler", ["least-connections", "least-cpu", "custom"])
 def test_near_the_best(monkeypatch: pytest.MonkeyPatch, scheduler: Scheduler) -> None:
     means = [
         queues.run(monkeypatch, scheduler, seed, seconds=240, settled=80).mean for seed in range(3)
@@ -109,7 +112,8 @@ def test_averages_of_a_minute_move_weights_once_a_minute(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("scheduler", ["least-connections", "least-cpu", "custom"])
 def test_rounds_of_a_minute(monkeypatch: pytest.MonkeyPatch, scheduler: Scheduler) -> None:
-    """As cron makes them: slow to find the weights, but they don't swing."""
+    """As cron makes them, one answer each: slow to find the weights, but they don't swing."""
+    monkeypatch.setattr(weighing, "SAMPLES", 1)
     found = queues.run(monkeypatch, scheduler, 1, seconds=1_800, settled=600, every=60.0)
     plain = queues.run(monkeypatch, "round-robin", 1, seconds=120, settled=60)
     assert found.mean < plain.mean / 2
