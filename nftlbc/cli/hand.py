@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Backends = Annotated[
     list[str],
-    typer.Argument(metavar="FARM/BACKEND", help="Which; * stands for any text: web/*, */app2."),
+    typer.Argument(
+        ..., metavar="FARM/BACKEND", help="Which; * stands for any text: web/*, */app2."
+    ),
 ]
 FileOption = Annotated[
     str | None,

@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 def sessions(
     farm: Annotated[
-        str | None, typer.Argument(metavar="[FARM]", help="Only the clients of this farm.")
+        str | None, typer.Argument(..., metavar="[FARM]", help="Only the clients of this farm.")
     ] = None,
     client: Annotated[
         str | None,

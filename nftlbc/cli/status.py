@@ -28,7 +28,8 @@ def add_to(app: typer.Typer) -> None:
 
 def status(
     farm: Annotated[
-        str | None, typer.Argument(metavar="[FARM]", help="This farm alone.", show_default=False)
+        str | None,
+        typer.Argument(..., metavar="[FARM]", help="This farm alone.", show_default=False),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All backends, however many there are.")
