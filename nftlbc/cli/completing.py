@@ -30,13 +30,16 @@ def backends(incomplete: str) -> list[str]:
     """The backends that begin so, each as FARM/BACKEND."""
     from nftlbc.nft import netlink
     from nftlbc.nft.program import NftError
-    from nftlbc.plan.in_use import marks
+    from nftlbc.plan.in_use import destinations
 
     try:
         kernel = netlink.read(elements=lambda each: each.name.startswith(("backends", "addresses")))
-        known = [] if kernel is None else sorted(marks(kernel))
     except (NftError, OSError):
         return []
+    if kernel is None:
+        return []
+    kinds = ("backends", "addresses")
+    known = sorted({leads.name for kind in kinds for _, _, leads in destinations(kernel, kind)})
     return _safe(known, incomplete)
 
 
