@@ -50,9 +50,13 @@ def _commands() -> None:
         status,
         try_,
     )
+    from nftlbc.cli.declared import as_defaults
 
     for module in (compile, try_, explain, apply, status, sessions, hand, probe, doctor, convert):
         module.add_to(app)
+    for each in (app.registered_callback, *app.registered_commands):
+        if each and each.callback:
+            as_defaults(each.callback)
 
 
 def run() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 FileArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="A farms file; - reads standard input.")
+    str, typer.Argument(..., metavar="FILE", help="A farms file; - reads standard input.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No warnings.")]
 NoWait = Annotated[

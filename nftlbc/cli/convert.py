@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 def fmt(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Farms files; - reads standard input."),
+        typer.Argument(..., metavar="FILE...", help="Farms files; - reads standard input."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; 4 if a file would change.")

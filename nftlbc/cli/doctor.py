@@ -20,6 +20,7 @@ def doctor(
     file: Annotated[
         str | None,
         typer.Argument(
+            ...,
             metavar="FILE",
             help=f"A farms file. Without one {DEFAULT_FILE}, and where there is none the machine"
             " alone.",

@@ -28,15 +28,17 @@ def add_to(app: typer.Typer) -> None:
 def explain(
     file: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE]", help=f"A farms file; without one, {DEFAULT_FILE}."),
+        typer.Argument(..., metavar="[FILE]", help=f"A farms file; without one, {DEFAULT_FILE}."),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="FROM", help="Who asks: 198.51.100.7, 198.51.100.7:40000."),
+        typer.Argument(..., metavar="FROM", help="Who asks: 198.51.100.7, 198.51.100.7:40000."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="TO", help="What for: 203.0.113.10:443/tcp, [2001:db8::1]:53/udp."),
+        typer.Argument(
+            ..., metavar="TO", help="What for: 203.0.113.10:443/tcp, [2001:db8::1]:53/udp."
+        ),
     ] = None,
     live: Annotated[
         bool,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nftlbc.cli import completing
 from nftlbc.cli.arguments import NoWait
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, warn, write
 
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 Backends = Annotated[
     list[str],
-    typer.Argument(metavar="FARM/BACKEND", help="Which; * stands for any text: web/*, */app2."),
+    typer.Argument(
+        ...,
+        metavar="FARM/BACKEND",
+        help="Which; * stands for any text: web/*, */app2.",
+        autocompletion=completing.backends,
+    ),
 ]
 FileOption = Annotated[
     str | None,

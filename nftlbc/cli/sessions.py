@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nftlbc.cli import completing
 from nftlbc.cli.arguments import NoWait, Quiet
 from nftlbc.cli.terminal import Status, fail, say, write
 
@@ -20,7 +21,13 @@ def add_to(app: typer.Typer) -> None:
 
 def sessions(
     farm: Annotated[
-        str | None, typer.Argument(metavar="[FARM]", help="Only the clients of this farm.")
+        str | None,
+        typer.Argument(
+            ...,
+            metavar="[FARM]",
+            help="Only the clients of this farm.",
+            autocompletion=completing.farms,
+        ),
     ] = None,
     client: Annotated[
         str | None,
@@ -34,6 +41,7 @@ def sessions(
             "--backend",
             metavar="BACKEND",
             help="Only those known to this backend, or FARM/BACKEND.",
+            autocompletion=completing.backends,
         ),
     ] = None,
     delete: Annotated[

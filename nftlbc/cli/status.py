@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nftlbc.cli import completing
 from nftlbc.cli.terminal import Status, colour, fail, write, write_file
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ def add_to(app: typer.Typer) -> None:
 
 def status(
     farm: Annotated[
-        str | None, typer.Argument(metavar="FARM", help="This farm alone.", show_default=False)
+        str | None,
+        typer.Argument(
+            ...,
+            metavar="[FARM]",
+            help="This farm alone.",
+            show_default=False,
+            autocompletion=completing.farms,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All backends, however many there are.")
