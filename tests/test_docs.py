@@ -40,7 +40,8 @@ from nftlbc.table.model import OURS, REPLACE_SOURCE
 
 ROOT = Path(__file__).parents[1]
 LANGUAGE = ROOT / "docs" / "language.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLES = ROOT / "examples"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *EXAMPLES.glob("*.md")])
 LAYOUT = ("Syntax", "Meaning", "Default", "Example", "Mistakes")
 
 LISTENER = "listen 203.0.113.10 tcp port 80"
@@ -334,6 +335,11 @@ def anchors(document: Path) -> set[str]:
             number += 1
         found.add(anchor)
     return found
+
+
+def test_every_example_is_listed() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.lb)\)", (EXAMPLES / "README.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(each.name for each in EXAMPLES.glob("*.lb"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -235,6 +235,8 @@ def _state(backend: Backend) -> tuple[State, Cause, Seconds | None]:
         return "down", "file", filed
     if hand:
         return "draining", "hand", hand.since
+    if check and check.state == "drain":
+        return "draining", "check", check.since
     if backend.state == "drain":
         return "draining", "file", filed
     return ("up", "check", check.since) if check and check.since else ("up", "file", None)

@@ -77,6 +77,11 @@ class Elsewhere:
         self._there = _here()
         _check(_libc.setns(self._home, _CLONE_NEWNET))
 
+    @property
+    def path(self) -> str:
+        """By which ``ip`` knows it."""
+        return f"/proc/{os.getpid()}/fd/{self._there}"
+
     @contextmanager
     def visited(self) -> Iterator[None]:
         _check(_libc.setns(self._there, _CLONE_NEWNET))

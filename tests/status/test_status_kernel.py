@@ -178,6 +178,7 @@ def test_states_are_by_whom_and_since_when() -> None:
             "",
             "refused",
         ),
+        (Remembered(check=ByCheck("drain", 20, why="agent")), "draining", "check", 20, "", "agent"),
         (Remembered(check=ByCheck("up", 19)), "up", "check", 19, "", ""),
         (Remembered(), "up", "file", None, "", ""),
     ):
