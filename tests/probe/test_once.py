@@ -105,10 +105,10 @@ def test_a_deadline_for_all_of_it(tmp_path: Path) -> None:
     with network(tmp_path, farm(3, check)) as net:
         net.box.stop_servers("10.0.0.1", outcome="silent")
         begin = time.monotonic()
-        done = net.probe("--deadline", "1s")
-        assert time.monotonic() - begin < 20
+        done = net.probe("--deadline", "3s")
+        assert time.monotonic() - begin < 30
         assert done.stdout == ""
-        assert done.stderr == "nftlbc: 1 backends were not checked in time\n"
+        assert done.stderr == "nftlbc: not checked in time: 1 backend\n"
         assert set(net.status().values()) == {"up"}
 
 
