@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, warn, write
+from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, warn, write
 
 if TYPE_CHECKING:
     from nftlbc.farms import Farm
@@ -101,7 +101,7 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
     if explain:
         write("".join(f"{line}\n" for line in telling.explained(run)))
     if run.decision.unknown:
-        say(f"nftlbc: {run.decision.unknown} backends were not checked in time")
+        say(f"nftlbc: not checked in time: {counted(run.decision.unknown, 'backend')}")
     if not quiet:
         for line in run.settled.lines():
             say(line)

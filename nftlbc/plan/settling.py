@@ -54,7 +54,8 @@ class Settled:
 
 
 def settle(plan: Plan) -> Settled:
-    """After ``planning.apply`` or ``planning.change``, under the same lock."""
+    """After ``planning.apply`` or ``planning.change``, under the same lock; a service that has to
+    be quick does it beside its next change, where at worst it finds less to do."""
     return settled(plan.left, plan.cut)
 
 

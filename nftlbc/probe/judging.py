@@ -42,7 +42,8 @@ class Outcome:
 
 class Event(NamedTuple):
     """What an operator should know. ``kind``: ``down``, ``drain``, ``up``, ``quorum``,
-    ``quorum-met``, ``held``, ``warning``."""
+    ``quorum-met``, ``held``, ``warning``; of a service also ``settled`` (what was done about
+    connections) and ``error``."""
 
     kind: str
     farm: str

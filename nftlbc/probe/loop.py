@@ -121,9 +121,12 @@ class _Loop:
         if unchecked:
             await self._change(unchecked)
 
-    def _heard(self, name: Name, outcome: Outcome) -> None:
-        self._pending[name] = outcome
-        self._wake.set()
+    def _heard(self, name: Name, outcome: Outcome | None) -> None:
+        if outcome is None:  # as nearly always
+            self._pending.pop(name, None)
+        else:
+            self._pending[name] = outcome
+            self._wake.set()
 
     def _say(self, events: Sequence[Event]) -> None:
         if events:

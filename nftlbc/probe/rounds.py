@@ -30,6 +30,7 @@ OPINIONS: Final = 32
 _FIRST: Final = 5.0
 """Seconds over which the first checks of what is new are spread, at most."""
 
+_WELL: Final = Outcome(True)
 Name = tuple[str, str]
 """Farm and backend."""
 
@@ -62,12 +63,13 @@ class _Backend:
 
 
 class Rounds:
-    """farms: as they are by now, by name. heard: takes what the checks of a backend came to."""
+    """farms: as they are by now, by name. heard: takes what the checks of a backend came to; None:
+    it is as well as it is known to be."""
 
     def __init__(
         self,
         farms: Callable[[], Mapping[str, Farm]],
-        heard: Callable[[Name, Outcome], None],
+        heard: Callable[[Name, Outcome | None], None],
         tell: Callable[[list[Event]], None],
         *,
         opinions: bool,
@@ -110,7 +112,8 @@ class Rounds:
     def _put(self, asked: Asked, when: float) -> None:
         asked.due = when  # what else of it is in the heap no longer counts
         heapq.heappush(self._due, (when, next(self._number), asked))
-        self._work.set()
+        if self._due[0][2] is asked:
+            self._work.set()
 
     async def run(self) -> None:
         """Asks, for ever; cancelled, it leaves nothing behind."""
@@ -211,7 +214,8 @@ class Rounds:
         if outcome.passed and down and len(backend.fresh) < len(backend.asked):
             return
         backend.fresh.clear()
-        self._heard(name, outcome)
+        well = all(use.backend.remembered.check is None for use, _ in made)
+        self._heard(name, None if well and outcome == _WELL else outcome)
 
     def suspicious(self, pending: Mapping[Name, Outcome]) -> bool:
         """Whether so much is silent at once that the balancer's own network is in doubt: more than

@@ -174,11 +174,11 @@ class Watched:
         plan = planning.between(kernel, tuple(farms))
         changing.send(plan.transaction)
         self._put_back = self._put_back or kernel is None
+        self._events.drain()  # our own; what comes from now on is told
         again = planning.read()
         if again is None:
             raise NftError("the table is gone again", "does some other program flush the ruleset?")
         self.running = Running.of(again, plan.farms)
-        self._events.drain()
         return plan
 
     def _own(self, plan: Plan) -> None:

@@ -17,13 +17,13 @@ ALL = [f"10.0.0.{n}" for n in range(1, 13)]
 @pytest.mark.parametrize(
     "check",
     [
-        "check tcp { interval 400ms; timeout 200ms; fall 2; rise 1 }",
+        "check tcp { interval 800ms; timeout 200ms; fall 2; rise 1 }",
         # When the first one has failed twice, hardly anybody else was asked.
         "check tcp { interval 4s; timeout 200ms; fall 3; rise 1 }",
     ],
 )
 def test_states_are_kept_and_believed_when_it_lasts(tmp_path: Path, check: str) -> None:
-    short = "400ms" in check
+    short = "800ms" in check
     with network(tmp_path, farm(12, check)) as net, net.loop() as loop:
         # A single one is believed at once, however silent.
         net.box.stop_servers(ALL[0], outcome="silent")
@@ -59,7 +59,7 @@ def cut(net: Network, silent: bool) -> None:
 
 
 def test_no_hold(tmp_path: Path) -> None:
-    text = farm(12, "check tcp { interval 400ms; timeout 200ms; fall 2; rise 1 }")
+    text = farm(12, "check tcp { interval 800ms; timeout 200ms; fall 2; rise 1 }")
     with network(tmp_path, text) as net, net.loop("--no-hold") as loop:
         cut(net, True)
         loop.says("nobody takes new clients")
