@@ -22,7 +22,6 @@ from nftlbc.plan.planning import Plan
 from nftlbc.table.build import build
 from nftlbc.table.model import OURS, Destination, ElementKey, Elements, Map, Note, Table
 from nftlbc.table.numbers import InUse, known_as, room_for
-from nftlbc.table.pool import pool_of
 
 _BY_MARK = ("backends", "addresses", "states", "cut", "traffic-in", "traffic-out")
 """Maps and sets whose keys are marks of backends, at rest or not."""
@@ -48,8 +47,6 @@ class Running:
         None where more than their own elements and rules would change: a chain or a map that
         farms share comes or goes, a map is outgrown, or slots have no room where they are.
         """
-        if any(_shape(self.farms[each.name]) != _shape(each) for each in farms):
-            return None
         owned = _Owned(self, farms)
         maps = _by_kind(self.kernel)
         wanted = build(farms, self._numbers(farms, owned, maps))
@@ -100,7 +97,25 @@ class Running:
                 for n, rule in enumerate(chain.rules)
             )
             chains[chain.name] = replace(old, rules=rules)
+        self._place(plan)
         self.remember(plan.farms)
+
+    def _place(self, plan: Plan) -> None:
+        """Where the slots of pools begin now: one that had none may have been placed."""
+        starts = cast("MutableMapping[tuple[str, Family], int]", self.numbers.starts)
+        slots = next((each for each in plan.wanted.maps if each.name.startswith("slots")), None)
+        for farm in plan.farms if slots else ():
+            families = {
+                self.numbers.marks[known_as(farm.name, each.address, each.port)]: each.family
+                for each in farm.backends
+            }
+            begun: dict[Family, int] = {}
+            section = slots.sections.get(farm.name, {}) if slots else {}
+            for slot, mark in section.items():
+                if isinstance(slot, int) and isinstance(mark, int):
+                    family = families[mark]
+                    begun[family] = min(slot, begun.get(family, slot))
+            starts.update({(farm.name, family): slot for family, slot in begun.items()})
 
     def remember(self, farms: Iterable[Farm]) -> None:
         """Farms whose records alone changed."""
@@ -192,15 +207,6 @@ def _by_kind(kernel: KernelTable) -> dict[str, KernelMap]:
     return found
 
 
-def _shape(farm: Farm) -> object:
-    """What decides which chains a farm needs of those that are shared."""
-    pools = [pool_of(farm, family) for family in farm.families]
-    return [
-        (bool(pool.live), {pool.backends[number].port is None for number in pool.live})
-        for pool in pools
-    ]
-
-
 def _change(kind: str, wanted: Map, there: KernelMap, owned: _Owned) -> MapChange | None:
     old, new = there.elements, wanted.elements
     own = owned.keys(kind)
@@ -213,7 +219,7 @@ def _change(kind: str, wanted: Map, there: KernelMap, owned: _Owned) -> MapChang
     if kind in ("cut", "states") and any(key in there.leases for key in gone):
         return None
     outgrown = there.size is not None and room_for(left) != there.size
-    if (gone or come) and (outgrown or (kind == "cut" and not left)):
+    if (gone or come) and (outgrown or (kind in ("cut", "slots") and not left)):
         return None
     return MapChange(replace(wanted, size=there.size, counter=there.counter), gone, come)
 

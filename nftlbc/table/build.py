@@ -130,37 +130,20 @@ class _Program:
         self._known: set[Way | Memory] = set()
 
     def add(self, pool: Pool, order: Sequence[int], start: int, number: int) -> None:
-        # With nobody alive there is no way at all, and no map that it could look into. What is
-        # refused is marked all the same: in a table without a word of ct the kernel tracks no
-        # connections, runs no nat chain, and lets everybody through.
+        # The chains that farms share are those of all backends, whoever is up: a state changes
+        # its farm's rules and no others.
+        way = _way_of(pool)
+        self._need(way)
+        memory = self._memory(pool, way, number)
+        # What is refused is marked all the same: in a table without a word of ct the kernel tracks
+        # no connections, runs no nat chain, and lets everybody through.
         rules: list[Rule] = [(AddToMark(OURS), Goto("refuse"))]
         if pool.live:
-            rules = self._rules(pool, order, start, number)
-        elif pool.farm.persistence is not None:
-            self._store(pool)
+            rules = _rules(pool, order, start, number, way, memory)
         lines, name = about.farm(pool, order), pool.farm.name
         # A number that is not the name's hash is written beside it, lest it get lost.
         odd = "" if number == farm_hash(name) else f"0x{number:08x}"
         self.farms.append(Chain(chain_name(pool), tuple(rules), about=lines, comment=odd))
-
-    def _rules(self, pool: Pool, order: Sequence[int], start: int, number: int) -> list[Rule]:
-        way = _way_of(pool)
-        self._need(way)
-        serve = Goto(f"serve{way.name}")
-        memory = self._memory(pool, way, number)
-        announced = SetPriority(number)
-        rules: list[Rule] = []
-        if memory is not None:
-            rules.append((announced, Jump(f"stick{memory.label}")))
-            serve = Goto(f"learn{memory.label}")
-        if order:
-            needs_number = memory is not None or way.source == "hairpin"
-            choose = (SetMark(_generator(pool, len(order), start)), Jump("pick"))
-            rules.append((announced, *choose) if needs_number else choose)
-            rules.append((serve,))
-        else:
-            rules.append((Goto("refuse"),))
-        return rules
 
     def _need(self, need: Way | Memory) -> None:
         if need in self._known:
@@ -196,7 +179,7 @@ class _Program:
         return memory
 
     def _store(self, pool: Pool) -> _Store:
-        """Declares the map in which a pool's clients are known, also while nobody is alive."""
+        """Declares the map in which a pool's clients are known."""
         persistence = pool.farm.persistence
         assert persistence is not None
         fields = ways.fields(persistence.keys, pool.family)
@@ -224,6 +207,26 @@ class _Program:
         return _Store(name, key, alone)
 
 
+def _rules(
+    pool: Pool, order: Sequence[int], start: int, number: int, way: Way, memory: Memory | None
+) -> list[Rule]:
+    """Of a farm's chain, where somebody lives."""
+    serve = Goto(f"serve{way.name}")
+    announced = SetPriority(number)
+    rules: list[Rule] = []
+    if memory is not None:
+        rules.append((announced, Jump(f"stick{memory.label}")))
+        serve = Goto(f"learn{memory.label}")
+    if order:
+        needs_number = memory is not None or way.source == "hairpin"
+        choose = (SetMark(_generator(pool, len(order), start)), Jump("pick"))
+        rules.append((announced, *choose) if needs_number else choose)
+        rules.append((serve,))
+    else:
+        rules.append((Goto("refuse"),))
+    return rules
+
+
 class _Store(NamedTuple):
     """Where a pool's clients are known."""
 
@@ -235,14 +238,13 @@ class _Store(NamedTuple):
 
 def _way_of(pool: Pool) -> Way:
     farm, family = pool.farm, pool.family
-    live = [pool.backends[number] for number in pool.live]
     return Way(
         family=family,
         source=(
             "replace" if farm.forward.kind != "dnat" else "hairpin" if farm.hairpin else "keep"
         ),
-        fixed=any(backend.port is not None for backend in live),
-        asked=any(backend.port is None for backend in live),
+        fixed=any(backend.port is not None for backend in pool.backends),
+        asked=any(backend.port is None for backend in pool.backends),
         own=any(each.to is not None for each in farm.listeners if each.family == family),
     )
 

@@ -15,7 +15,7 @@ from nftlbc.nft import netlink
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import planning, recall
 from nftlbc.plan.running import Running
-from nftlbc.states import NOTHING, ByCheck, Measured, Remembered
+from nftlbc.states import NOTHING, ByCheck, ByHand, Measured, Remembered
 
 
 def _struck(farm: Farm, random: Random) -> Farm:
@@ -29,7 +29,8 @@ def _struck(farm: Farm, random: Random) -> Farm:
     measured = before.measured
     if farm.moving:
         measured = Measured(round(random.uniform(0.1, 4), 3), random.random())
-    record = Remembered(before.hand, check, measured)
+    hand = random.choice((None, None, None, before.hand, ByHand("disable", "root", 5)))
+    record = Remembered(hand, check, measured)
     backends[which] = replace(backends[which], remembered=record if record != NOTHING else NOTHING)
     return replace(farm, backends=tuple(backends))
 
@@ -78,7 +79,7 @@ def test_it_is_what_reading_it_would_tell() -> None:
         left = planning.between(there, list(running.farms.values()))
         assert left.empty, left.transaction
     assert done["part"] > 60, done
-    assert done["whole"] > 3, done
+    assert done["whole"] > 0, done  # the first that is cut off, the last that is not
 
 
 @in_namespace
