@@ -7,6 +7,8 @@ FARMS ?= examples/web.lb
 TESTS ?=
 PYTEST_ARGS ?=
 TEST_JOBS_MAX ?= 8
+# Which Debian the package is installed on.
+SUITE ?= bookworm
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=$(TEST_JOBS_MAX)
@@ -24,7 +26,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help try test setup setup-dev lint types format golden clean
+.PHONY: help try test setup setup-dev lint types format golden dist dist-test deb deb-test clean
 
 help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
@@ -63,6 +65,19 @@ format: setup-dev ## reformat and mend what ruff can mend
 golden: ## rewrite the golden files of the tests
 	@scripts/setup --system --dev
 	$(PYTEST) $(PYTEST_ARGS) --update-golden $(TESTS)
+
+dist: ## a wheel and a source archive, in dist/
+	@scripts/setup --dev
+	$(BIN)/python -m hatchling build -d dist
+
+dist-test: dist ## install them into clean virtual environments, and run what they install
+	@scripts/dist-test
+
+deb: ## the Debian package, in dist/
+	@scripts/deb
+
+deb-test: ## install it into a clean root (SUITE=trixie), and do what its manual page says
+	@scripts/deb-test $(SUITE)
 
 clean: ## remove .venv, caches and built packages
 	rm -rf .venv build dist ./*.egg-info

@@ -45,7 +45,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Ready:
-    """A namespace is there; `pid` is its keeper's, as the sandbox's processes count."""
+    """A namespace is there; `pid` is its keeper's, as the machine's /proc has it."""
 
     pid: int
 

@@ -115,7 +115,7 @@ def _keeper(door: Channel, *, own_network: bool) -> None:
     except OSError as error:
         door.send(Refused(error.errno or 0))
         return
-    door.send(Ready(os.getpid()))
+    door.send(Ready(int(Path("/proc/self").readlink().name)))
     keep(door)
 
 

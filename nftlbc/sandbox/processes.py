@@ -108,7 +108,7 @@ class Processes:
             raise SandboxError(said.splitlines()[-1]) from error
 
     def _ready(self, host: Host, control: Channel) -> int:
-        """The keeper's process number, as processes in the sandbox count."""
+        """The keeper's process number, as /proc has it."""
         try:
             message = self._doors[host].receive(_START)
         except EOFError:

@@ -53,10 +53,16 @@ class Topology:
         return values
 
     def links(self, clients_pid: int, servers_pid: int) -> str:
-        """`ip -batch` for the balancer: both veth pairs, their far ends moved away."""
+        """`ip -batch` for the balancer: both veth pairs, their far ends moved away.
+
+        To paths below /proc, which is that of the machine: a process number is looked up there by
+        newer versions of ip (6.15), and given to the kernel by older ones (6.1), for which it is
+        that of our own namespace.
+        """
         return "".join(
             f"link add {link} address {_MAC['balancer', host]} type veth "
-            f"peer name {LINK_TO_BALANCER} address {_MAC[host, 'balancer']} netns {pid}\n"
+            f"peer name {LINK_TO_BALANCER} address {_MAC[host, 'balancer']} "
+            f"netns /proc/{pid}/ns/net\n"
             for link, host, pid in (
                 (LINK_TO_CLIENTS, "clients", clients_pid),
                 (LINK_TO_SERVERS, "servers", servers_pid),
