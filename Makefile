@@ -21,10 +21,13 @@ NFTLBC_REQUIRE_SANDBOX ?= 1
 export NFTLBC_REQUIRE_SANDBOX
 endif
 
+# A network namespace of their own for the long runs, which tell how far they are.
+UNSHARE := unshare $(if $(filter 0,$(shell id -u)),-n,-Urn)
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help try test setup setup-dev lint types format golden clean
+.PHONY: help try test conformance soak setup setup-dev lint types format golden clean
 
 help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
@@ -42,6 +45,12 @@ test: ## set up, then everything: ruff, mypy, pytest (TESTS=, PYTEST_ARGS=)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict nftlbc
 	$(PYTEST) $(PYTEST_ARGS) $(TESTS)
+
+conformance: ## set up, then 5000 farms files against the kernel (NFTLBC_CASES=, NFTLBC_NFTS=nft:...)
+	@scripts/setup --system --dev
+	NFTLBC_CASES=$${NFTLBC_CASES:-5000} NFTLBC_TEST_INSIDE=1 \
+	    $(UNSHARE) $(BIN)/python -m pytest -p no:xdist -q -s \
+	    tests/conformance -k nobody_wrote
 
 setup: ## only set up .venv, nft and ip
 	@scripts/setup --system
