@@ -33,7 +33,7 @@ help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | \
-	    while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	    while IFS='	' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 try: ## set up, then build the example farm in a sandbox (FARMS=file for another)
 	@scripts/setup --system
@@ -51,6 +51,11 @@ conformance: ## set up, then 5000 farms files against the kernel (NFTLBC_CASES=,
 	NFTLBC_CASES=$${NFTLBC_CASES:-5000} NFTLBC_TEST_INSIDE=1 \
 	    $(UNSHARE) $(BIN)/python -m pytest -p no:xdist -q -s \
 	    tests/conformance -k nobody_wrote
+
+soak: ## set up, then edits, faults and clients at once for an hour (NFTLBC_SOAK=seconds)
+	@scripts/setup --system --dev
+	NFTLBC_SOAK=$${NFTLBC_SOAK:-3600} $(BIN)/python -m pytest -p no:xdist -q -s \
+	    tests/traffic/test_soak_traffic.py
 
 setup: ## only set up .venv, nft and ip
 	@scripts/setup --system
