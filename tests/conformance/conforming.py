@@ -56,16 +56,23 @@ def case(seed: int, grounds: Grounds, folder: Path, *, farms: int = 3) -> None:
     """Raises AssertionError where something does not agree."""
     random = Random(seed)
     path = folder / "farms.lb"
-    path.write_text(farms_text(random, farms=farms, backends=random.choice((2, 4, 7))))
-    found, diagnostics = pipeline.read(str(path))
-    assert not has_errors(diagnostics), draw(diagnostics)
+    found, other = (_generated(random, path, farms) for _ in range(2))
     text = pipeline.script(found)
     assert text == pipeline.script(tuple(reversed(found)))
     with grounds.elsewhere.visited():
         for nft in grounds.nfts:
             _listed(pipeline.table(found), text, nft)
-    found = tuple(_lasting(_drawing(farm, random)) for farm in found)
-    _Asking(grounds, random, found, grounds.nfts[seed % len(grounds.nfts)]).ask()
+    found, other = (
+        tuple(_lasting(_drawing(farm, random)) for farm in some) for some in (found, other)
+    )
+    _Asking(grounds, random, found, grounds.nfts[seed % len(grounds.nfts)], other).ask()
+
+
+def _generated(random: Random, path: Path, farms: int) -> tuple[Farm, ...]:
+    path.write_text(farms_text(random, farms=farms, backends=random.choice((2, 4, 7))))
+    found, diagnostics = pipeline.read(str(path))
+    assert not has_errors(diagnostics), draw(diagnostics)
+    return found
 
 
 def _listed(table: Table, text: str, nft: str) -> None:
@@ -106,6 +113,8 @@ class _Asking:
     random: Random
     farms: tuple[Farm, ...]
     nft: str
+    next: tuple[Farm, ...]
+    """What is applied in the end."""
     sticky: Sticky = field(default_factory=dict)
 
     def ask(self) -> None:
@@ -124,7 +133,22 @@ class _Asking:
             assert left.silent, left.transaction
             self._compare(servers, plan.wanted, asked, None)
             self._chances(servers, plan.wanted, asked)
+        self._another()
         kernel.remove(self.nft)
+
+    def _another(self) -> None:
+        """Another file that nobody wrote, by difference: farms of the same names are others."""
+        self.farms = self.next
+        plan = planning.plan(self.farms)
+        kernel.send(plan.transaction, self.nft)
+        assert_same(read(), plan.wanted)
+        again = planning.plan(self.farms)
+        assert again.empty, again.transaction
+        self.sticky = _known()
+        every = list(self._asked())
+        asked = self.random.sample(every, min(_MOST_ASKED // 2, len(every)))
+        with self.grounds.ground.serving(self._served(asked)) as servers:
+            self._compare(servers, plan.wanted, asked, None)
 
     # What is asked
 
@@ -188,6 +212,8 @@ class _Asking:
                 may = self._one_of(interpreter, packet, may, answer, turn, slots)
             expected = as_told(packet, may)
             assert answer == expected, (packet, answer, expected, farm)
+        remembered = {name: marks for name, marks in self.sticky.items() if marks}
+        assert remembered == _known()
 
     def _one_of(
         self,
@@ -272,6 +298,15 @@ class _Asking:
             weight if farm.moving and random.random() < 0.7 else None,
         )
         return NOTHING if record == Remembered() else record
+
+
+def _known() -> Sticky:
+    """What the kernel remembers of clients."""
+    return {
+        name: {key: mark for key, mark in each.elements.items() if isinstance(mark, int)}
+        for name, each in read().maps.items()
+        if "dynamic" in each.flags and each.elements
+    }
 
 
 def _by_mark(table: Table) -> Slots:
