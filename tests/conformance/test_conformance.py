@@ -22,7 +22,7 @@ from namespaces import NFTS, in_namespace
 
 from nftlbc.nft import kernel
 
-CASES = int(os.environ.get("NFTLBC_CASES", "40"))
+CASES = int(os.environ.get("NFTLBC_CASES", "32"))
 FIRST = int(os.environ.get("NFTLBC_SEED", "0"))
 
 
@@ -46,6 +46,7 @@ def _run(seeds: range, folder: Path) -> None:
             case(seed, grounds, folder, farms=3 if os.geteuid() == 0 else 1)
         except Exception:
             failed.append(f"NFTLBC_SEED={seed}: {traceback.format_exc()[-2500:]}")
+            print(failed[-1], flush=True)
             if len(failed) == 5 or seeds.stop - seeds.start < 100:
                 break
             # An older nft may die of a newer one's table.
