@@ -23,16 +23,20 @@ NFTLBC_REQUIRE_SANDBOX ?= 1
 export NFTLBC_REQUIRE_SANDBOX
 endif
 
+# A network namespace of their own for the long runs, which tell how far they are.
+UNSHARE := unshare $(if $(filter 0,$(shell id -u)),-n,-Urn)
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help try test setup setup-dev lint types format golden dist dist-test deb deb-test clean
+.PHONY: help try test conformance soak setup setup-dev lint types format golden
+.PHONY: dist dist-test deb deb-test clean
 
 help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | \
-	    while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	    while IFS='	' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 try: ## set up, then build the example farm in a sandbox (FARMS=file for another)
 	@scripts/setup --system
@@ -44,6 +48,17 @@ test: ## set up, then everything: ruff, mypy, pytest (TESTS=, PYTEST_ARGS=)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict nftlbc
 	$(PYTEST) $(PYTEST_ARGS) $(TESTS)
+
+conformance: ## set up, then 5000 farms files against the kernel (NFTLBC_CASES=, NFTLBC_NFTS=nft:...)
+	@scripts/setup --system --dev
+	NFTLBC_CASES=$${NFTLBC_CASES:-5000} NFTLBC_TEST_INSIDE=1 \
+	    $(UNSHARE) $(BIN)/python -m pytest -p no:xdist -q -s \
+	    tests/conformance -k nobody_wrote
+
+soak: ## set up, then edits, faults and clients at once for an hour (NFTLBC_SOAK=seconds)
+	@scripts/setup --system --dev
+	NFTLBC_SOAK=$${NFTLBC_SOAK:-3600} $(BIN)/python -m pytest -p no:xdist -q -s \
+	    tests/traffic/test_soak_traffic.py
 
 setup: ## only set up .venv, nft and ip
 	@scripts/setup --system

@@ -79,7 +79,9 @@ class Rows:
         }
         if notes:
             self.states.setdefault(farm.name, {}).update(notes)
-        cut = [mark for mark, record in known if ended(farm, record)]
+        # Who is kept though its checks fail (when-all-down keep) gets new connections.
+        kept = {marks[number] for number in pool.live}
+        cut = [mark for mark, record in known if mark not in kept and ended(farm, record)]
         if cut:
             self.cut.setdefault(farm.name, {}).update(dict.fromkeys(cut))
         if farm.count_traffic:

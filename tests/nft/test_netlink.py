@@ -7,14 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from listing import as_listed, assert_same, listed
 from netlink_namespace import NFTS, in_namespace, kernel_table, load, table_of
 
 from nftlbc.nft import netlink
 from nftlbc.nft.script import write
-from nftlbc.table.model import Destination, Note, Table
+from nftlbc.table.model import Destination, Note
 
 FARMS = """
 define www = { 203.0.113.10, 2001:db8::10 }
@@ -62,23 +62,6 @@ farm dead {
 """
 
 
-def assert_same(found: netlink.KernelTable, table: Table) -> None:
-    assert set(found.maps) == {each.name for each in table.maps}
-    for each in table.maps:
-        its = found.maps[each.name]
-        assert its.declared_as(each), its
-        assert its.readable
-        assert dict(its.elements) == dict(each.elements)
-    assert set(found.chains) == {each.name for each in table.chains}
-    for chain in table.chains:
-        its_chain = found.chains[chain.name]
-        assert len(its_chain.rules) == len(chain.rules), chain.name
-        if chain.hook is None:
-            assert its_chain.hook is None
-        else:
-            assert its_chain.hook == (chain.hook.name, chain.hook.priority, "nat", True)
-
-
 @pytest.mark.parametrize("nft", NFTS)
 @in_namespace
 def test_what_was_written_is_read(nft: str, tmp_path: Path) -> None:
@@ -109,80 +92,6 @@ def test_a_large_table(tmp_path: Path) -> None:
     table = table_of(text, tmp_path)
     load(table)
     assert_same(kernel_table(), table)
-
-
-# nft's listing as the model's values
-
-
-def part(value: Any, kind: str) -> Any:
-    if isinstance(value, dict):
-        first, last = value["range"]
-        return part(first, kind), part(last, kind)
-    if kind == "classid" and isinstance(value, str):
-        if ":" not in value:
-            return {"none": 0, "root": 0xFFFFFFFF}[value]
-        major, minor = value.split(":")
-        return int(major, 16) << 16 | int(minor, 16)
-    return value
-
-
-def parts_of(value: Any, its: netlink.KernelMap) -> Any:
-    kinds = its.key.split(" . ")
-    values = value["concat"] if isinstance(value, dict) and "concat" in value else [value]
-    found = [part(each, kind) for each, kind in zip(values, kinds, strict=True)]
-    if "interval" in its.flags:
-        found = [
-            (each, each) if kind == "inet_service" and isinstance(each, int) else each
-            for each, kind in zip(found, kinds, strict=True)
-        ]
-    return found[0] if len(found) == 1 else tuple(found)
-
-
-def data_of(value: Any, comment: str | None) -> Any:
-    if isinstance(value, dict) and "goto" in value:
-        return value["goto"]["target"]
-    if isinstance(value, dict) and "jump" in value:
-        return f"jump {value['jump']['target']}"
-    if isinstance(value, dict) and "concat" in value:
-        return Destination(*value["concat"], comment or "")
-    if isinstance(value, str) and comment is not None:
-        return Destination(value, None, comment)
-    return value
-
-
-Listed = dict[Any, tuple[Any, str | None, tuple[int, int] | None, int | None]]
-
-
-def listed(objects: list[dict[str, Any]], its: netlink.KernelMap) -> Listed:
-    """Data, comment, counter and timeout in seconds by key, as nft lists them."""
-    kind = "set" if its.data is None else "map"
-    rows = next(o[kind] for o in objects if kind in o and o[kind]["name"] == its.name)
-    found: Listed = {}
-    for row in rows.get("elem", []):
-        key, data = (row, None) if its.data is None else row
-        around = key.get("elem", {}) if isinstance(key, dict) else {}
-        comment = around.get("comment")
-        counter = around.get("counter")
-        found[parts_of(around.get("val", key), its)] = (
-            data_of(data, comment),
-            comment,
-            (counter["packets"], counter["bytes"]) if counter else None,
-            # Not told where it is the map's.
-            around.get("timeout", rows.get("timeout") if "expires" in around else None),
-        )
-    return found
-
-
-def as_listed(its: netlink.KernelMap) -> Listed:
-    return {
-        key: (
-            None if isinstance(data, Note) else data,
-            its.comments.get(key),
-            its.counters.get(key),
-            its.leases[key].timeout // 1000 if key in its.leases else None,
-        )
-        for key, data in its.elements.items()
-    }
 
 
 LONG = "a longer comment, " + "x" * 100
