@@ -22,7 +22,7 @@ from namespaces import NFTS, in_namespace
 
 from nftlbc.nft import kernel
 
-CASES = int(os.environ.get("NFTLBC_CASES", "32"))
+CASES = int(os.environ.get("NFTLBC_CASES", "20"))
 FIRST = int(os.environ.get("NFTLBC_SEED", "0"))
 
 
