@@ -181,11 +181,15 @@ def _farm_of(chain: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _settings(statements: str) -> Farm:
-    """A farm of those settings. Statements that this version does not know are left away."""
+    """A farm of those settings. Statements that this version does not know, or that don't go with
+    those before them, are left away."""
     from nftlbc import language
 
     found = language.of_text(f"{_FARM}{statements} }}")
-    if not found:
-        known = [each for each in statements.split("; ") if language.of_text(f"{_FARM}{each} }}")]
-        found = language.of_text(f"{_FARM}{'; '.join(known)} }}")
+    if len(found) != 1:
+        known = _FARM
+        for each in statements.split("; "):
+            if len(language.of_text(f"{known}{each}; }}")) == 1:  # not one more farm
+                known += f"{each}; "
+        found = language.of_text(f"{known}}}")
     return replace(found[0], origin=None)
