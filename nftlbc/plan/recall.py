@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from nftlbc import states
-from nftlbc.farms import Backend, Farm, Listener, Protocol
+from nftlbc.farms import Backend, Farm, Listener, Protocol, family_of
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import in_use
 from nftlbc.plan.in_use import destinations, farm_numbers
@@ -62,7 +62,13 @@ def recall(kernel: KernelTable, only: Collection[str] | None = None) -> Recalled
     for name in sorted(listeners):
         spots = sorted(servers.get(name, ()), key=lambda each: recorded.place(*each[2:]))
         backends, statements = recorded.split(records.get(name, ""))
-        ordered = recorded.configured(backends, spots)
+        # Where a hand took away all listeners of a family, its backends are in no pool.
+        families = {each.family for each in listeners[name]}
+        ordered = [
+            (spot, configured)
+            for spot, configured in recorded.configured(backends, spots)
+            if family_of(spot[2]) in families
+        ]
         marks[name] = {backend: mark for (mark, backend, *_), _ in ordered}
         farms.append(
             replace(

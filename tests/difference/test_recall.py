@@ -191,3 +191,26 @@ def test_an_element_that_names_nobody_takes_no_number() -> None:
     for farm in recall(table).farms:
         for each in farm.backends:
             assert known_as(farm.name, each.address, each.port) in numbers
+
+
+def test_a_family_of_which_a_hand_took_the_listeners_away() -> None:
+    """Its backends are in no pool: a loop that went on with them would miss their numbers."""
+    walk = Walk(3)
+    while not (both := [each for each in walk.farms if len(each.families) == 2]):
+        walk.step()
+    (farm, *_) = both
+    farm = replace(
+        farm,
+        backends=tuple(replace(b, weight=n + 1) for n, b in enumerate(farm.backends)),
+    )
+    for gone in farm.families:
+        table = as_in_the_kernel(build((farm,)))
+        for name, each in table.maps.items():
+            if name.startswith((f"services{gone}", f"ranges{gone}")) and each.contents:
+                each.contents.elements.clear()
+        (found,) = recall(table).farms
+        assert found.families != farm.families
+        stay = {b.name: b.weight for b in farm.backends if b.family != gone}
+        assert {b.name: b.weight for b in found.backends} == stay
+        numbers = in_use(as_in_the_kernel(build((found,))), (found,)).marks
+        assert {known_as(found.name, b.address, b.port) for b in found.backends} == set(numbers)
