@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from nftlbc import states
-from nftlbc.farms import Backend, Farm, Listener, Protocol, family_of
+from nftlbc.farms import Backend, Family, Farm, Forward, Listener, Protocol, family_of
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import in_use
 from nftlbc.plan.in_use import destinations, farm_numbers
@@ -72,7 +72,7 @@ def recall(kernel: KernelTable, only: Collection[str] | None = None) -> Recalled
         marks[name] = {backend: mark for (mark, backend, *_), _ in ordered}
         farms.append(
             replace(
-                _settings(statements),
+                _for_families(_settings(statements), families),
                 name=name,
                 listeners=tuple(listeners[name]),
                 backends=tuple(
@@ -183,6 +183,14 @@ def _listens(key: ElementKey) -> bool:
 def _farm_of(chain: str) -> str | None:
     match = _CHAIN.match(chain)
     return match["farm"] if match else None
+
+
+def _for_families(settings: Farm, families: Collection[Family]) -> Farm:
+    """Without a ``snat`` that has no address for one of them: it is a hand's doing."""
+    addresses = settings.forward.addresses
+    if settings.forward.kind == "snat" and not {*families} <= {*map(family_of, addresses)}:
+        return replace(settings, forward=Forward())
+    return settings
 
 
 @functools.lru_cache(maxsize=4096)

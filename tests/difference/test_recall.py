@@ -166,14 +166,19 @@ def test_a_record_that_a_hand_has_put_in_disorder() -> None:
     number = farm_numbers(table)[first.name]
     records = next(each for name, each in table.maps.items() if name.startswith("farms_"))
     assert records.contents is not None
+    for key in [key for key in records.elements if isinstance(key, tuple) and key[0] == number]:
+        del records.contents.elements[key]
     for text, quorum in (
         ("quorum 1; quorum 2", 1),
         ("quorum 2; hairpin; forward masquerade; forward snat; quorum 3", 2),
+        ("forward snat to 192.0.2.1, 2001:db8::1; forward snat; quorum 2", 2),
+        ("forward snat to ::1; quorum 2", 2),
         ("} farm x { ; quorum 2; of a later version; { ; #; \\; \x1b[2J", 2),
     ):
         records.contents.elements[number, 0] = Note(text)
         (found,) = (each for each in recall(table).farms if each.name == first.name)
         assert found.quorum == quorum, text
+        build([found])
         assert {each.name for each in found.backends} == {each.name for each in first.backends}
 
 
