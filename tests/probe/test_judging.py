@@ -14,6 +14,7 @@ from nftlbc.probe.judging import Event, Outcome, below_quorum, judge, suspicion
 from nftlbc.probe.result import Result
 from nftlbc.probe.target import Target, targets
 from nftlbc.states import NOTHING, ByCheck, ByHand, Remembered
+from nftlbc.table.pool import pool_of
 
 GOOD = Outcome(True)
 REFUSED = Outcome(False, "tcp 10.0.0.1:80 connection refused, 3 of 3", "refused")
@@ -164,6 +165,22 @@ def test_what_helps_below_the_quorum_is_told() -> None:
         "below its quorum: 0 of 1 take new clients, the last ones that were up are kept"
     )
     assert below_quorum([kept]) == ["web"]
+
+
+def test_one_that_drains_is_nobody_for_new_clients() -> None:
+    """It keeps its known clients; with ``keep`` the last that were up take the new ones."""
+    drained = Remembered(ByHand("drain", "ann", 1))
+    three = farm(when_all_down="keep")
+    three = replace(
+        three, backends=(*three.backends[:2], replace(three.backends[2], remembered=drained))
+    )
+    down, _ = judge(three, {"b0": REFUSED, "b2": GOOD}, 1_000_000)
+    down, events = judge(down, {"b1": REFUSED, "b2": GOOD}, 1_000_005)
+    assert events[-1].text.endswith("the last ones that were up are kept")
+    pool = pool_of(down, 4)
+    assert (pool.takers, pool.live, pool.degraded) == ((1,), {1, 2}, True)
+    refusing = pool_of(replace(down, when_all_down="refuse"), 4)
+    assert (refusing.takers, refusing.live) == ((), {2})
 
 
 def test_who_comes_back_where_weights_move_begins_with_a_tenth() -> None:
