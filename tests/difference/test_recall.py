@@ -172,7 +172,7 @@ def test_a_record_that_a_hand_has_put_in_disorder() -> None:
         ("quorum 1; quorum 2", 1),
         ("quorum 2; hairpin; forward masquerade; forward snat; quorum 3", 2),
         ("forward snat to 192.0.2.1, 2001:db8::1; forward snat; quorum 2", 2),
-        ("forward snat to ::1; quorum 2", 2),
+        ("forward snat to 2001:db8::1; quorum 2", 2),
         ("} farm x { ; quorum 2; of a later version; { ; #; \\; \x1b[2J", 2),
     ):
         records.contents.elements[number, 0] = Note(text)
