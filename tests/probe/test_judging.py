@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nftlbc.farms import Backend, Balance, Check, Farm, Listener
+from nftlbc.plan.returning import ENTERS_AT
 from nftlbc.probe import asking, engine, judging
 from nftlbc.probe.asking import Series, ask_all, outcomes, with_checks
 from nftlbc.probe.judging import Event, Outcome, below_quorum, judge, suspicion
@@ -189,7 +190,7 @@ def test_who_comes_back_where_weights_move_begins_with_a_tenth() -> None:
     up, _ = rounds(down, GOOD, GOOD)
     measured = first(up).remembered.measured
     assert measured is not None
-    assert measured.weight == judging.ENTERS_AT
+    assert measured.weight == ENTERS_AT
     # Alone, with all of it: the clients have nobody else.
     all_down, _ = judge(moving, {f"b{n}": REFUSED for n in range(3)}, 1_000_000)
     up, _ = rounds(all_down, GOOD, GOOD)
