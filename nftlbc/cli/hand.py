@@ -99,18 +99,22 @@ def _hold(
     try:
         with lock.held(wait=not no_wait):
             done = by_hand.hold(backends, state, _who())
-        if not quiet:
-            told = hand_words.lines(done, live.look())
-            write("".join(f"{printable(line)}\n" for line in told))
     except by_hand.NoSuchBackend as wrong:
         fail(Status.USAGE, wrong.message, wrong.remedy)
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
-    for problem in done.settled.problems:
-        warn(problem.message, problem.remedy)
-    for text in hand_words.warnings(done.after.values()):
-        warn(text)
-    _call(done, filed)
+    try:  # it is done: commands are called, whether or not anybody reads what it came to
+        if not quiet:
+            told = hand_words.lines(done, live.look())
+            write("".join(f"{printable(line)}\n" for line in told))
+    except NftError as refusal:
+        warn(refusal.message, refusal.remedy)
+    finally:
+        for problem in done.settled.problems:
+            warn(problem.message, problem.remedy)
+        for text in hand_words.warnings(done.after.values()):
+            warn(text)
+        _call(done, filed)
     return done
 
 

@@ -97,19 +97,21 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
     events = run.decision.events
     if not told and not json and all(event.kind == "warning" for event in events):
         events = ()  # a certificate that ends in two weeks is no news every minute
-    tell(events, json=json)
-    if explain:
-        write("".join(f"{line}\n" for line in telling.explained(run)))
-    if run.decision.unknown:
-        say(f"nftlbc: not checked in time: {counted(run.decision.unknown, 'backend')}")
-    if not quiet:
-        for line in run.settled.lines():
-            say(line)
-    for refusal in run.settled.problems:
-        warn(refusal.message, refusal.remedy)
-    if not dry:
-        for problem in once.called(run):
-            warn(problem)
+    try:  # it is done: commands are called, whether or not anybody reads what was found
+        tell(events, json=json)
+        if explain:
+            write("".join(f"{line}\n" for line in telling.explained(run)))
+    finally:
+        if run.decision.unknown:
+            say(f"nftlbc: not checked in time: {counted(run.decision.unknown, 'backend')}")
+        if not quiet:
+            for line in run.settled.lines():
+                say(line)
+        for refusal in run.settled.problems:
+            warn(refusal.message, refusal.remedy)
+        if not dry:
+            for problem in once.called(run):
+                warn(problem)
     if told:
         done = "nothing to change" if run.plan.empty else "would change" if dry else "done"
         say(f"{telling.summary(run)}: {done}")

@@ -54,7 +54,8 @@ def of_text(text: str) -> tuple[Farm, ...]:
     from nftlbc.language.farm import read_farm
 
     context = Context()
-    statements, _ = syntax.parse(TextSource("", text))
+    statements, wrong = syntax.parse(TextSource("", text))
+    context.diagnostics += wrong
     farms = [read_farm(context, each, None) for each in statements if each.rule == "farm"]
     return () if has_errors(context.diagnostics) else tuple(farms)
 

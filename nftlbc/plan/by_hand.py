@@ -14,7 +14,7 @@ from typing import Final
 
 from nftlbc.diagnostics import near
 from nftlbc.farms import Backend, Farm
-from nftlbc.plan import planning, settling
+from nftlbc.plan import planning, returning, settling
 from nftlbc.plan.recall import Recalled
 from nftlbc.plan.settling import Settled
 from nftlbc.states import NOTHING, ByHand, HandState
@@ -82,13 +82,14 @@ def hold(wanted: Sequence[str], state: HandState | None, by: str) -> Done:
                 _held(each, state, by, now) if each.name in names else each
                 for each in farm.backends
             )
+            held = replace(farm, backends=backends)
+            before[farm.name] = farm
+            after[farm.name] = held = returning.by_hand(farm, held, now)
             touched.extend(
                 Touched(farm.name, was, each, known.mark(farm, was))
-                for was, each in zip(farm.backends, backends, strict=True)
+                for was, each in zip(farm.backends, held.backends, strict=True)
                 if was.name in names
             )
-            before[farm.name] = farm
-            after[farm.name] = replace(farm, backends=backends)
             farms.append(after[farm.name])
         return farms
 

@@ -62,8 +62,8 @@ def _marks(kernel: KernelTable) -> tuple[dict[str, int], dict[int, tuple[str, Fa
     for kind in ("backends", "addresses"):
         for name, mark, (address, port, comment) in destinations(kernel, kind):
             mark |= OURS  # where it is down it lacks that bit
-            farm = comment.partition("/")[0]
-            if mark in pools or mark & BACKEND_BITS != mark:
+            farm, _, backend = comment.partition("/")
+            if mark in pools or mark & BACKEND_BITS != mark or not backend:
                 continue
             if found.setdefault(known_as(farm, address, port), mark) == mark:
                 pools[mark] = (farm, 6 if name.startswith(f"{kind}6") else 4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from nftlbc import states
-from nftlbc.farms import Backend, Farm, Listener, Protocol
+from nftlbc.farms import Backend, Family, Farm, Forward, Listener, Protocol, family_of
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import in_use
 from nftlbc.plan.in_use import destinations, farm_numbers
@@ -62,11 +62,17 @@ def recall(kernel: KernelTable, only: Collection[str] | None = None) -> Recalled
     for name in sorted(listeners):
         spots = sorted(servers.get(name, ()), key=lambda each: recorded.place(*each[2:]))
         backends, statements = recorded.split(records.get(name, ""))
-        ordered = recorded.configured(backends, spots)
+        # Where a hand took away all listeners of a family, its backends are in no pool.
+        families = {each.family for each in listeners[name]}
+        ordered = [
+            (spot, configured)
+            for spot, configured in recorded.configured(backends, spots)
+            if family_of(spot[2]) in families
+        ]
         marks[name] = {backend: mark for (mark, backend, *_), _ in ordered}
         farms.append(
             replace(
-                _settings(statements),
+                _for_families(_settings(statements), families),
                 name=name,
                 listeners=tuple(listeners[name]),
                 backends=tuple(
@@ -179,13 +185,25 @@ def _farm_of(chain: str) -> str | None:
     return match["farm"] if match else None
 
 
+def _for_families(settings: Farm, families: Collection[Family]) -> Farm:
+    """Without a ``snat`` that has no address for one of them: it is a hand's doing."""
+    addresses = settings.forward.addresses
+    if settings.forward.kind == "snat" and not {*families} <= {*map(family_of, addresses)}:
+        return replace(settings, forward=Forward())
+    return settings
+
+
 @functools.lru_cache(maxsize=4096)
 def _settings(statements: str) -> Farm:
-    """A farm of those settings. Statements that this version does not know are left away."""
+    """A farm of those settings. Statements that this version does not know, or that don't go with
+    those before them, are left away."""
     from nftlbc import language
 
     found = language.of_text(f"{_FARM}{statements} }}")
-    if not found:
-        known = [each for each in statements.split("; ") if language.of_text(f"{_FARM}{each} }}")]
-        found = language.of_text(f"{_FARM}{'; '.join(known)} }}")
+    if len(found) != 1:
+        known = _FARM
+        for each in statements.split("; "):
+            if len(language.of_text(f"{known}{each}; }}")) == 1:  # not one more farm
+                known += f"{each}; "
+        found = language.of_text(f"{known}}}")
     return replace(found[0], origin=None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from nftlbc.farms import Backend, Farm
-from nftlbc.states import ByCheck, CheckState, Measured, Seconds
+from nftlbc.plan.returning import entering
+from nftlbc.states import ByCheck, CheckState, Seconds
 from nftlbc.table.pool import pool_of
 
 FLAPPING: Final[Seconds] = 300
@@ -21,8 +22,6 @@ HOLD_FROM: Final = 10
 """Of fewer machines that were up, silence is believed at once."""
 HOLD_ROUNDS: Final = 3
 """Silence that lasts for so many rounds of checks is believed."""
-ENTERS_AT: Final = 0.1
-"""The part of its weight with which a backend comes back where weights move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,7 @@ def judge(
             each if outcome is None else _judged(farm, each, outcome, rise, now, hold, events)
         )
     judged = replace(farm, backends=tuple(backends))
-    if farm.moving:
-        judged = _entering(farm, judged)
+    judged = entering(farm, judged)
     return judged, events + list(_quorums(farm, judged))
 
 
@@ -145,20 +143,6 @@ def _told(state: str, check: ByCheck | None, outcome: Outcome, rise: int) -> str
 def _nth(number: int) -> str:
     endings = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
-
-
-def _entering(before: Farm, after: Farm) -> Farm:
-    """Where weights move, who comes back begins with a tenth; alone, with all of it."""
-    backends = list(after.backends)
-    for n, (old, new) in enumerate(zip(before.backends, after.backends, strict=True)):
-        if new.standing == "up" and old.standing == "down":
-            others = any(
-                each.takes_new and each is not new and each.family == new.family
-                for each in after.backends
-            )
-            measured = Measured(ENTERS_AT if others else 1.0, 0.0)
-            backends[n] = replace(new, remembered=replace(new.remembered, measured=measured))
-    return replace(after, backends=tuple(backends))
 
 
 def _quorums(before: Farm, after: Farm) -> Iterable[Event]:

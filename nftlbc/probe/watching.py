@@ -80,7 +80,8 @@ class Watched:
         """A farm as the table has it, with what this process knows better.
 
         mine: the state by checks as well. Else it is the table's: who changed it has changed the
-        slots too, and the next checks will tell.
+        slots too, and the next checks will tell. Of a backend that a hand has held or put back the
+        table knows better where its weight begins.
         """
         before = self.farms.get(farm.name)
         if before is None:
@@ -91,8 +92,13 @@ class Watched:
             known = memory.get((each.address, each.port))
             if known is not None:
                 there = each.remembered
-                check = known.check if mine or _state(known) == _state(there) else there.check
-                record = replace(there, check=check, measured=known.measured)
+                same = known.hand == there.hand
+                better = mine or (same and _state(known) == _state(there))
+                record = replace(
+                    there,
+                    check=known.check if better else there.check,
+                    measured=known.measured if same else there.measured,
+                )
                 each = replace(each, remembered=record)
             backends.append(each)
         return replace(

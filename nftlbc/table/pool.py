@@ -37,9 +37,9 @@ def pool_of(farm: Farm, family: Family) -> Pool:
     if degraded:
         takers = tuple(n for n, each in enumerate(backends) if each.takes_new)
     live = frozenset(n for n, each in enumerate(backends) if each.live)
-    if not live and farm.when_all_down == "keep":
+    if not takers and farm.when_all_down == "keep":
         takers = _last_up(backends)
-        live = frozenset(takers)
+        live |= frozenset(takers)  # who drains keeps its known clients
     return Pool(farm, family, backends, takers, degraded, live)
 
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from nftlbc import pipeline
 from nftlbc.nft import lock
 from nftlbc.plan import by_hand, hand_words, planning
 from nftlbc.plan.recall import recall
+from nftlbc.probe.watching import Watched
+from nftlbc.probe.weights import weigh
 from nftlbc.states import ByHand
+from nftlbc.table.pool import pool_of, shares, slots_of
 
 FARMS = """
 farm web {
@@ -224,3 +228,41 @@ def test_the_line_for_the_file_is_right(tmp_path: Path) -> None:
                 each.name, each.address, each.port, each.weight, each.backup,
             )  # fmt: skip
             assert found.state == "drain"
+
+
+@in_namespace
+def test_who_is_put_back_where_weights_move_climbs(tmp_path: Path) -> None:
+    """Also before the eyes of a loop, whose memory has another weight. One that only drained had
+    its clients all the while."""
+    file = tmp_path / "farms.lb"
+    settings = "    quorum 2\n    slow-start 60s\n    check tcp\n"
+    file.write_text(FARMS.replace("    quorum 2\n", settings))
+    farms, _ = pipeline.read(str(file))
+    planning.apply(farms)
+    watched = Watched()
+    try:
+        for state, weight in (("disable", 0.1), ("let-go", 0.1), ("drain", None)):
+            by_hand.hold(["web/app1"], state, "ada")
+            assert watched.disturbed()
+            watched.refresh()
+            by_hand.hold(["web/app1"], None, "ada")
+            assert watched.disturbed()
+            watched.refresh()
+            (web,) = (each for each in recall(read()).farms if each.name == "web")
+            assert watched.farms["web"].backends == web.backends
+            record = web.backends[0].remembered
+            assert (record.measured.weight if record.measured else None) == weight
+            pool = pool_of(web, 4)
+            share = shares(slots_of(pool, ()))[0]
+            assert (share < 0.06) if weight else (share == Fraction(1, 3))
+            if record.check is None:
+                continue
+            # It climbs from now on; the loop's next round moves it.
+            later = weigh(web, {}, record.check.since + 30)
+            assert pytest.approx(0.55) == later.backends[0].remembered.measured.weight  # type: ignore[union-attr]
+            later = weigh(web, {}, record.check.since + 61)
+            watched.change([later])
+            assert later.backends[0].remembered.measured.weight == 1.0  # type: ignore[union-attr]
+            watched.change([farms[-1]])  # as if nothing had been
+    finally:
+        watched.close()

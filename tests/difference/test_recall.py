@@ -12,12 +12,14 @@ from namespaces import in_namespace, read
 from nftlbc.farms import Farm
 from nftlbc.nft import kernel, script
 from nftlbc.nft.netlink import Contents, KernelChain, KernelMap, KernelTable
+from nftlbc.plan.in_use import farm_numbers, in_use
 from nftlbc.plan.recall import recall
 from nftlbc.plan.remembering import overlay
 from nftlbc.states import NOTHING, ByCheck, ByHand, Measured, Remembered
 from nftlbc.table import recorded
 from nftlbc.table.build import build
-from nftlbc.table.model import Destination, Table
+from nftlbc.table.model import OURS, Destination, Note, Table
+from nftlbc.table.numbers import known_as
 
 HAND = ByHand("drain", "root", 1_700_000_000)
 RECORDS = (
@@ -155,3 +157,65 @@ def test_the_kernel_gives_it_back() -> None:
     farms = remembering(walk)
     kernel.load(script.write(build(farms)))
     assert recall(read()).farms == known(farms)
+
+
+def test_a_record_that_a_hand_has_put_in_disorder() -> None:
+    """Statements that don't go together, or are none: the first that can be right counts."""
+    (first, *rest) = Walk(3).farms
+    table = as_in_the_kernel(build((first, *rest)))
+    number = farm_numbers(table)[first.name]
+    records = next(each for name, each in table.maps.items() if name.startswith("farms_"))
+    assert records.contents is not None
+    for key in [key for key in records.elements if isinstance(key, tuple) and key[0] == number]:
+        del records.contents.elements[key]
+    for text, quorum in (
+        ("quorum 1; quorum 2", 1),
+        ("quorum 2; hairpin; forward masquerade; forward snat; quorum 3", 2),
+        ("forward snat to 192.0.2.1, 2001:db8::1; forward snat; quorum 2", 2),
+        ("forward snat to 2001:db8::1; quorum 2", 2),
+        ("} farm x { ; quorum 2; of a later version; { ; #; \\; \x1b[2J", 2),
+    ):
+        records.contents.elements[number, 0] = Note(text)
+        (found,) = (each for each in recall(table).farms if each.name == first.name)
+        assert found.quorum == quorum, text
+        build([found])
+        assert {each.name for each in found.backends} == {each.name for each in first.backends}
+
+
+def test_an_element_that_names_nobody_takes_no_number() -> None:
+    """Whoever is recalled has a number, whatever a hand has added under the same one."""
+    farms = Walk(3).farms
+    table = as_in_the_kernel(build(farms))
+    (there,) = (each for name, each in table.maps.items() if name.startswith("addresses4"))
+    (backends,) = (each for name, each in table.maps.items() if name.startswith("backends4"))
+    assert backends.contents is not None
+    mark = next(each for each in there.elements if each not in backends.elements)
+    assert isinstance(mark, int)
+    backends.contents.elements[mark & ~OURS] = Destination("10.9.9.14", 80, "nobody")
+    numbers = in_use(table, farms).marks
+    for farm in recall(table).farms:
+        for each in farm.backends:
+            assert known_as(farm.name, each.address, each.port) in numbers
+
+
+def test_a_family_of_which_a_hand_took_the_listeners_away() -> None:
+    """Its backends are in no pool: a loop that went on with them would miss their numbers."""
+    walk = Walk(3)
+    while not (both := [each for each in walk.farms if len(each.families) == 2]):
+        walk.step()
+    (farm, *_) = both
+    farm = replace(
+        farm,
+        backends=tuple(replace(b, weight=n + 1) for n, b in enumerate(farm.backends)),
+    )
+    for gone in farm.families:
+        table = as_in_the_kernel(build((farm,)))
+        for name, each in table.maps.items():
+            if name.startswith((f"services{gone}", f"ranges{gone}")) and each.contents:
+                each.contents.elements.clear()
+        (found,) = recall(table).farms
+        assert found.families != farm.families
+        stay = {b.name: b.weight for b in farm.backends if b.family != gone}
+        assert {b.name: b.weight for b in found.backends} == stay
+        numbers = in_use(as_in_the_kernel(build((found,))), (found,)).marks
+        assert {known_as(found.name, b.address, b.port) for b in found.backends} == set(numbers)

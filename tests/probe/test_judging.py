@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from nftlbc.farms import Backend, Balance, Check, Farm, Listener
+from nftlbc.plan.returning import ENTERS_AT
 from nftlbc.probe import asking, engine, judging
 from nftlbc.probe.asking import Series, ask_all, outcomes, with_checks
 from nftlbc.probe.judging import Event, Outcome, below_quorum, judge, suspicion
 from nftlbc.probe.result import Result
 from nftlbc.probe.target import Target, targets
 from nftlbc.states import NOTHING, ByCheck, ByHand, Remembered
+from nftlbc.table.pool import pool_of
 
 GOOD = Outcome(True)
 REFUSED = Outcome(False, "tcp 10.0.0.1:80 connection refused, 3 of 3", "refused")
@@ -166,13 +168,29 @@ def test_what_helps_below_the_quorum_is_told() -> None:
     assert below_quorum([kept]) == ["web"]
 
 
+def test_one_that_drains_is_nobody_for_new_clients() -> None:
+    """It keeps its known clients; with ``keep`` the last that were up take the new ones."""
+    drained = Remembered(ByHand("drain", "ann", 1))
+    three = farm(when_all_down="keep")
+    three = replace(
+        three, backends=(*three.backends[:2], replace(three.backends[2], remembered=drained))
+    )
+    down, _ = judge(three, {"b0": REFUSED, "b2": GOOD}, 1_000_000)
+    down, events = judge(down, {"b1": REFUSED, "b2": GOOD}, 1_000_005)
+    assert events[-1].text.endswith("the last ones that were up are kept")
+    pool = pool_of(down, 4)
+    assert (pool.takers, pool.live, pool.degraded) == ((1,), {1, 2}, True)
+    refusing = pool_of(replace(down, when_all_down="refuse"), 4)
+    assert (refusing.takers, refusing.live) == ((), {2})
+
+
 def test_who_comes_back_where_weights_move_begins_with_a_tenth() -> None:
     moving = farm(balance=Balance("least-connections"))
     down, _ = rounds(moving, REFUSED)
     up, _ = rounds(down, GOOD, GOOD)
     measured = first(up).remembered.measured
     assert measured is not None
-    assert measured.weight == judging.ENTERS_AT
+    assert measured.weight == ENTERS_AT
     # Alone, with all of it: the clients have nobody else.
     all_down, _ = judge(moving, {f"b{n}": REFUSED for n in range(3)}, 1_000_000)
     up, _ = rounds(all_down, GOOD, GOOD)

@@ -244,3 +244,22 @@ def test_killed_at_any_moment_the_table_is_whole(tmp_path: Path) -> None:
         net.probe()
         assert net.who(6) == {f"10.0.0.{n}": 2 for n in (1, 2, 3)}
         net.nftlbc("plan", str(net.file), "--exit-code")
+
+
+def test_commands_are_called_whoever_reads(tmp_path: Path) -> None:
+    """What was done was done, also where standard output is full or its reader has gone."""
+    log = tmp_path / "called"
+    command = tmp_path / "call"
+    command.write_text(f'#!/bin/sh\necho "$NFTLBC_BACKEND $NFTLBC_STATE" >>{log}\n')
+    command.chmod(0o755)
+    check = "check tcp { interval 5s; timeout 500ms; fall 1; rise 1 }"
+    with network(tmp_path, farm(2, check, f'on-change exec "{command}"')) as net:
+        net.box.stop_servers("10.0.0.1")
+        file = str(net.file)
+        for words in (("probe", file), ("drain", "web/b2", "--file", file)):
+            full = ("sh", "-c", 'exec "$@" >/dev/full', "sh", *NFTLBC, *words)
+            done = net.box.run("balancer", full)
+            assert done.returncode == 3
+            assert "can't write standard output" in done.stderr
+        lines = log.read_text().splitlines()
+        assert [each for each in lines if each.strip().startswith("b")] == ["b1 down", "b2 drain"]
