@@ -7,6 +7,8 @@ FARMS ?= examples/web.lb
 TESTS ?=
 PYTEST_ARGS ?=
 TEST_JOBS_MAX ?= 8
+# What to measure (see benchmarks/bench.py): nothing is all.
+BENCH ?=
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=$(TEST_JOBS_MAX)
@@ -24,13 +26,13 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help try test setup setup-dev lint types format golden clean
+.PHONY: help try test bench bench-quick setup setup-dev lint types format golden clean
 
 help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | \
-	    while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	    while IFS='	' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 try: ## set up, then build the example farm in a sandbox (FARMS=file for another)
 	@scripts/setup --system
@@ -42,6 +44,14 @@ test: ## set up, then everything: ruff, mypy, pytest (TESTS=, PYTEST_ARGS=)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict nftlbc
 	$(PYTEST) $(PYTEST_ARGS) $(TESTS)
+
+bench: ## as root: nftlbc beside its peers; writes docs/performance/ (BENCH= for single parts)
+	@scripts/setup --system --bench
+	@$(BIN)/python -m benchmarks.bench --out docs/performance $(BENCH)
+
+bench-quick: ## the same with fewer farms and rounds, in three minutes; writes nothing
+	@scripts/setup --system --bench
+	@$(BIN)/python -m benchmarks.bench --quick $(BENCH)
 
 setup: ## only set up .venv, nft and ip
 	@scripts/setup --system
