@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +42,7 @@ class Run(NamedTuple):
 
 def _data_plane(run: Run) -> Told:
     sizes = (1, 100) if run.quick else (1, 100, 1_000, 10_000)
-    yield from data_plane.figures(run.program, run.folder, sizes, 3 if run.quick else 11)
+    yield from data_plane.figures(run.program, run.folder, sizes, 3 if run.quick else 7)
 
 
 def _tools(run: Run) -> Told:
@@ -49,7 +51,7 @@ def _tools(run: Run) -> Told:
 
 def _control_plane(run: Run) -> Told:
     sizes = (10, 100) if run.quick else (10, 100, 1_000, 10_000)
-    yield from control_plane.figures(run.folder, sizes, 2 if run.quick else 5)
+    yield from control_plane.figures(run.folder, sizes, 2 if run.quick else 3)
 
 
 def _clients(run: Run) -> Told:
@@ -63,9 +65,9 @@ def _probe(run: Run) -> Told:
 
 PARTS: dict[str, Callable[[Run], Told]] = {
     "data-plane": _data_plane,
-    "tools": _tools,
-    "control-plane": _control_plane,
     "clients": _clients,
+    "control-plane": _control_plane,
+    "tools": _tools,
     "probe": _probe,
 }
 
@@ -82,6 +84,8 @@ def main() -> None:
         raise SystemExit("bench: needs root, for network namespaces that hold 10 000 farms")
     if missing := machine.missing():
         raise SystemExit(f"bench: missing: {', '.join(missing)} (scripts/setup --bench)")
+    # So that a SIGTERM, too, ends what was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
     about = machine.described()
     for name, value in about.items():
         print(f"{name}: {value}")
@@ -97,10 +101,10 @@ def main() -> None:
                 told.append(each)
             seconds[name] = round(time.monotonic() - begin)
             print(f"{name} took {seconds[name]:.0f} s", flush=True)
-    about["load at the end"] = machine.load()
-    if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        _write(chosen.out, about, seconds, told)
+            about[f"load after {name}"] = machine.load()
+            if chosen.out is not None:
+                chosen.out.mkdir(parents=True, exist_ok=True)
+                _write(chosen.out, about, seconds, told)
 
 
 def _write(

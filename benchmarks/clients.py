@@ -21,7 +21,7 @@ from benchmarks.peers.ours import Ours, Script
 from benchmarks.peers.peer import Peer
 
 PART = "clients"
-SIZE, RATE, AT_ONCE = 100, 5_000, 500
+SIZE, RATE, AT_ONCE = 100, 8_000, 500
 DIES_AFTER, SETTLED = 2.0, 3.0
 """Seconds after the first connection; and from the balancer's start until all are known alive."""
 # The third backend of each farm: as if a machine of each had lost its service.

@@ -35,9 +35,8 @@ def figures(folder: Path, sizes: Sequence[int], rounds: int) -> Iterator[Figure]
         here = folder / f"control-{size}"
         here.mkdir()
         # Ten thousand farms take seconds a command, and vary less.
-        times = rounds if size < 10_000 else min(rounds, 3)
-        yield from _ours(here, size, times)
-        yield from _peers(here, size, times, slow)
+        yield from _ours(here, size, rounds if size < 10_000 else min(rounds, 2))
+        yield from _peers(here, size, rounds if size < 1_000 else 1, slow)
 
 
 def _ours(folder: Path, size: int, rounds: int) -> Iterator[Figure]:
@@ -67,23 +66,27 @@ def _ours(folder: Path, size: int, rounds: int) -> Iterator[Figure]:
             take("read the table", [*inside, sys.executable, "-c", READING])
             take("apply, nothing changed", [*inside, *NFTLBC, "apply", file])
             for name, what in (("weight", "one weight"), ("more", "one farm")):
-                take(f"apply, {what} changed", [*inside, *NFTLBC, "apply", str(files[name])])
-                commands.once([*inside, *NFTLBC, "apply", file])
-            take("drain one backend", [*inside, *NFTLBC, "drain", "farm0/app1"])
-            commands.once([*inside, *NFTLBC, "enable", "farm0/app1"])
+                for each in (str(files[name]), file):
+                    take(f"apply, {what} changed", [*inside, *NFTLBC, "apply", each])
+            for word in ("drain", "enable"):
+                take("drain one backend", [*inside, *NFTLBC, word, "farm0/app1"])
     for what, own in runs.items():
         against = {"first apply": BARE, "compile": BARE}.get(what, "")
         against = "read the table" if what.startswith(("apply", "drain")) else against
-        ratios = [a.cpu / b.cpu for a, b in zip(own, runs[against], strict=True)] if against else []
+        ratios = [a.cpu / b.cpu for a, b in _pairs(own, runs[against])] if against else []
         note = f"{commands.median(own).wall:.2f} s by the clock"
         yield Figure(
             PART, what, "nftlbc", size, [run.cpu for run in own], "s cpu", against, ratios, note
         )
     for what in ("apply, one weight changed", "drain one backend"):
-        beyond = [
-            run.cpu - read.cpu for run, read in zip(runs[what], runs["read the table"], strict=True)
-        ]
+        beyond = [a.cpu - b.cpu for a, b in _pairs(runs[what], runs["read the table"])]
         yield Figure(PART, f"{what}: beyond reading", "nftlbc", size, beyond, "s cpu")
+
+
+def _pairs(runs: list[Run], under: list[Run]) -> Iterator[tuple[Run, Run]]:
+    """Those of the same round; there and back are two runs in a round."""
+    times = len(runs) // len(under)
+    return ((run, under[number // times]) for number, run in enumerate(runs))
 
 
 def _peers(folder: Path, size: int, rounds: int, slow: set[str]) -> Iterator[Figure]:
