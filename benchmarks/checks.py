@@ -39,7 +39,7 @@ def _once(inside: list[str], kind: str, count: int) -> dict[str, Any]:
 
 def _line(kind: str, count: int, found: list[dict[str, Any]]) -> str:
     def median(name: str) -> float:
-        return statistics.median(each[name] for each in found)
+        return float(statistics.median(each[name] for each in found))
 
     walls = [each["wall"] for each in found]
     return (

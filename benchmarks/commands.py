@@ -21,11 +21,15 @@ class Run(NamedTuple):
     """Bytes at the peak."""
 
 
+def environment() -> dict[str, str]:
+    """As users have it: Python may keep what it has compiled."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def once(arguments: Sequence[str]) -> Run:
     """Runs a command that must succeed; its output is thrown away."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment()) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:

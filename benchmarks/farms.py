@@ -3,38 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 BACKENDS = 10
+PORT = 8080
+"""Of the backends; the listeners' is 80."""
+
+
+@dataclass(frozen=True)
+class Farms:
+    """What each balancer gets, in its own words."""
+
+    count: int
+    persist: bool = True
+    """By the client's address, for five minutes."""
+    heavier: bool = False
+    """The first backend of the first farm has one more weight: the smallest change."""
+
+    def weight(self, number: int, each: int) -> int:
+        return 1 + each % 3 + (self.heavier and number == each == 0)
+
+    def weights(self, number: int) -> list[int]:
+        return [self.weight(number, each) for each in range(BACKENDS)]
 
 
 def text(count: int) -> str:
     """A farms file of so many farms of ten backends: 18 lines and 600 bytes each."""
-    return "\n".join(_farm(number) for number in range(count))
+    return written(Farms(count))
 
 
-def _farm(number: int) -> str:
+def written(wanted: Farms, more: str = "") -> str:
+    """more: a statement that each farm has besides."""
+    return "\n".join(_farm(wanted, number, more) for number in range(wanted.count))
+
+
+def _farm(wanted: Farms, number: int, more: str) -> str:
     backends = "\n".join(
-        f"    backend app{each + 1} {_backend(number, each)} port 8080 weight {1 + each % 3}"
-        for each in range(BACKENDS)
+        f"    backend app{each + 1} {backend(number, each)} port 8080 weight {weight}"
+        for each, weight in enumerate(wanted.weights(number))
     )
+    persist = "    persist source-ip for 5m\n" * wanted.persist
     return (
         f"# customer {number}\n"
         f"farm farm{number} {{\n"
-        f"    listen {_listener(number)} tcp port 80\n"
+        f"    listen {listener(number)} tcp port 80\n"
         f"    balance round-robin\n"
-        f"    persist source-ip for 5m\n"
+        f"{persist}"
+        f"{more and '    ' + more + chr(10)}"
         f"{backends}\n"
         f"    quorum 2\n"
         f"}}\n"
     )
 
 
-def _listener(number: int) -> str:
+def listener(number: int) -> str:
     return f"203.{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
-def _backend(number: int, each: int) -> str:
+def backend(number: int, each: int) -> str:
     return f"10.{number >> 8 & 255}.{number & 255}.{each + 1}"
+
+
+def targets(wanted: Farms, *, backends: bool = False) -> str:
+    """Where connections go, for the load maker: the listeners, or the backends themselves."""
+    places = (
+        [(backend(n, each), PORT) for n in range(wanted.count) for each in range(BACKENDS)]
+        if backends
+        else [(listener(n), 80) for n in range(wanted.count)]
+    )
+    return "".join(f"{address} {port}\n" for address, port in places)
 
 
 def leanest(count: int) -> str:
@@ -99,8 +136,8 @@ goto serve
     yield "}\nadd element inet nftlbc backends {\n"
     for number in range(count):
         for each in range(BACKENDS):
-            yield f"{number * BACKENDS + each + 1} : {_backend(number, each)} . 8080,\n"
+            yield f"{number * BACKENDS + each + 1} : {backend(number, each)} . 8080,\n"
     yield "}\nadd element inet nftlbc services {\n"
     for number in range(count):
-        yield f"{_listener(number)} . tcp . 80 : goto f{number},\n"
+        yield f"{listener(number)} . tcp . 80 : goto f{number},\n"
     yield "}\n"
