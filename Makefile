@@ -7,8 +7,10 @@ FARMS ?= examples/web.lb
 TESTS ?=
 PYTEST_ARGS ?=
 TEST_JOBS_MAX ?= 8
-.PHONY: help try test bench bench-quick conformance soak setup setup-dev lint types format golden
-.PHONY: dist dist-test deb deb-test clean
+# Which Debian the package is installed on.
+SUITE ?= bookworm
+# What to measure (see benchmarks/bench.py): nothing is all.
+BENCH ?=
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=$(TEST_JOBS_MAX)
@@ -29,12 +31,8 @@ UNSHARE := unshare $(if $(filter 0,$(shell id -u)),-n,-Urn)
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-<<<<<<< HEAD
-.PHONY: help try test conformance soak setup setup-dev lint types format golden
+.PHONY: help try test bench bench-quick conformance soak setup setup-dev lint types format golden
 .PHONY: dist dist-test deb deb-test clean
-=======
-.PHONY: help try test bench bench-quick setup setup-dev lint types format golden clean
->>>>>>> bench
 
 help: ## print this
 	@echo 'usage: make TARGET [PYTHON=python3.12]'
@@ -53,7 +51,6 @@ test: ## set up, then everything: ruff, mypy, pytest (TESTS=, PYTEST_ARGS=)
 	$(BIN)/mypy --strict nftlbc
 	$(PYTEST) $(PYTEST_ARGS) $(TESTS)
 
-<<<<<<< HEAD
 conformance: ## set up, then 5000 farms files against the kernel (NFTLBC_CASES=, NFTLBC_NFTS=nft:...)
 	@scripts/setup --system --dev
 	NFTLBC_CASES=$${NFTLBC_CASES:-5000} NFTLBC_TEST_INSIDE=1 \
@@ -64,7 +61,7 @@ soak: ## set up, then edits, faults and clients at once for an hour (NFTLBC_SOAK
 	@scripts/setup --system --dev
 	NFTLBC_SOAK=$${NFTLBC_SOAK:-3600} $(BIN)/python -m pytest -p no:xdist -q -s \
 	    tests/traffic/test_soak_traffic.py
-=======
+
 bench: ## as root: nftlbc beside its peers; writes docs/performance/ (BENCH= for single parts)
 	@scripts/setup --system --bench
 	@$(BIN)/python -m benchmarks.bench --out docs/performance $(BENCH)
@@ -72,7 +69,6 @@ bench: ## as root: nftlbc beside its peers; writes docs/performance/ (BENCH= for
 bench-quick: ## the same with fewer farms and rounds, in three minutes; writes nothing
 	@scripts/setup --system --bench
 	@$(BIN)/python -m benchmarks.bench --quick $(BENCH)
->>>>>>> bench
 
 setup: ## only set up .venv, nft and ip
 	@scripts/setup --system
