@@ -89,6 +89,24 @@ class Remembered:
         return self.hand is not None and self.hand.state == "disable"
 
 
+PROBED_KEY: Final = 0
+"""The key, no backend's, beside which the table remembers when checks were last made."""
+STALE: Final[Seconds] = 600
+"""Checks that were made so long ago are not being made any more: cron makes them every minute."""
+
+
+def probed_text(when: Seconds) -> str:
+    return f"probed={when:d}"
+
+
+def probed_of(text: str) -> Seconds | None:
+    kind, _, when = text.partition("=")
+    try:
+        return _seconds(when) if kind == "probed" else None
+    except ValueError:
+        return None
+
+
 NOTHING: Final = Remembered()
 """Of a backend that is plainly as its file says."""
 

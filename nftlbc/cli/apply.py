@@ -37,7 +37,7 @@ def plan(
     from nftlbc.plan import planning, telling
 
     gc.disable()
-    farms = read_farms(file, quiet=quiet)
+    farms = _some(file, read_farms(file, quiet=quiet))
     try:
         found = planning.plan(farms)
         told = [] if nft else telling.told(found)
@@ -72,13 +72,7 @@ def apply(
     from nftlbc.plan import planning, settling
 
     gc.disable()
-    farms = read_farms(file, quiet=quiet)
-    if not farms:
-        fail(
-            Status.MISTAKES,
-            f"no farm in {file}: nothing would be balanced any more",
-            "if that is meant, nftlbc remove takes the table away",
-        )
+    farms = _some(file, read_farms(file, quiet=quiet))
     if probe:
         _probed(farms, cut, no_wait, quiet)
         return
@@ -94,10 +88,22 @@ def apply(
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet:
         _done(farms, found)
+        _unprobed(farms, found)
         for line in settled.lines():
             say(line)
     for problem in settled.problems:
         warn(problem.message, problem.remedy)
+
+
+def _some(file: str, farms: tuple[Farm, ...]) -> tuple[Farm, ...]:
+    """The farms; ends with status 1 where there is none, which is more often a mistake."""
+    if not farms:
+        fail(
+            Status.MISTAKES,
+            f"no farm in {file}: nothing would be balanced any more",
+            "if that is meant, nftlbc remove takes the table away",
+        )
+    return farms
 
 
 def _done(farms: Sequence[Farm], plan: Plan) -> None:
@@ -107,20 +113,33 @@ def _done(farms: Sequence[Farm], plan: Plan) -> None:
     say(f"table inet nftlbc: {counts}: {what}")
 
 
+def _unprobed(farms: Sequence[Farm], plan: Plan) -> None:
+    """Checks are made by probe alone, which is easily forgotten."""
+    import time
+
+    from nftlbc.plan import in_use
+    from nftlbc.states import STALE
+
+    when = in_use.probed(plan.kernel) if plan.kernel is not None else None
+    checked = sum(bool(farm.checks) for farm in farms)
+    if checked and (when is None or time.time() - when > STALE):
+        say(f"{counted(checked, 'farm')} with checks: nftlbc probe makes them, and has to run")
+
+
 def _probed(farms: tuple[Farm, ...], cut: bool, no_wait: bool, quiet: bool) -> None:
     """Silent where nothing changes and nobody watches: cron sends what is said."""
-    from nftlbc.cli.probe import checkable, progress, report
+    from nftlbc.cli.probe import progress, report, tell_missing
     from nftlbc.nft.program import NftError
     from nftlbc.probe import once
 
-    checkable(farms)
+    missing = tell_missing(farms)
     try:
         run = once.apply(farms, once.Options(wait=not no_wait, cut=cut), progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     if not quiet and (sys.stderr.isatty() or not run.plan.silent):
         _done(farms, run.plan)
-    report(run, json=False, explain=False, quiet=quiet)
+    report(run, json=False, explain=False, quiet=quiet, missing=missing)
 
 
 def remove(

@@ -69,28 +69,34 @@ def probe(
         _loop(file, seconds("--every", every), options.hold, json)
         return
     gc.disable()
-    farms = checkable(read_farms(file, quiet=quiet))
+    farms = read_farms(file, quiet=quiet)
+    missing = tell_missing(farms)
     try:
         run = once.probe(farms, options, progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
-    report(run, json=json, explain=explain, quiet=quiet, dry=dry_run)
+    report(run, json=json, explain=explain, quiet=quiet, dry=dry_run, missing=missing)
 
 
-def checkable(farms: tuple[Farm, ...]) -> tuple[Farm, ...]:
-    """The farms; ends with status 3 where a Python package that their checks need is not here."""
+def tell_missing(farms: tuple[Farm, ...]) -> bool:
+    """Tells which Python packages their checks need that are not here; whether there are any.
+
+    All else goes on: for want of a package no farm is left without its table, or another check
+    unmade.
+    """
     from nftlbc.cli.terminal import tell as tell_diagnostics
     from nftlbc.probe import packages
 
     missing = packages.missing(farms)
-    if missing:
-        tell_diagnostics(missing)
-        raise typer.Exit(int(Status.REFUSED))
-    return farms
+    tell_diagnostics(missing)
+    return bool(missing)
 
 
-def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False) -> None:
-    """Tells what a run found; ends with 4 where a farm is below its quorum."""
+def report(
+    run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False, missing: bool = False
+) -> None:
+    """Tells what a run found; ends with 4 where a farm is below its quorum, with 3 where checks
+    could not be made for want of a package."""
     from nftlbc.probe import once, telling
 
     told = explain or dry or (json is False and not quiet and sys.stderr.isatty())
@@ -119,6 +125,8 @@ def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = Fals
     if below and told:  # else it was told when it fell there, and the status still says it
         names = ", ".join(below[:5]) + (f" and {len(below) - 5} more" if len(below) > 5 else "")
         say(f"nftlbc: below quorum: {names}")
+    if missing:
+        raise typer.Exit(int(Status.REFUSED))
     if below or run.decision.held:
         raise typer.Exit(int(Status.NOT_SO))
 
@@ -185,7 +193,7 @@ def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     try:
         loop.run(file, every, hold=hold, tell=lambda events: _tell_on(events, json=json))
     except Mistaken as problem:
-        checkable(read_farms(file))  # tells what is wrong, and ends
+        read_farms(file)  # tells what is wrong, and ends
         fail(Status.MISTAKES, problem.message, problem.remedy)  # it was mended meanwhile
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)

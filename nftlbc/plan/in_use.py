@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from nftlbc import states
 from nftlbc.farms import Family, Farm
 from nftlbc.nft.netlink import KernelTable
-from nftlbc.table.model import BACKEND_BITS, OURS, Destination, ElementKey
+from nftlbc.states import Seconds
+from nftlbc.table.model import BACKEND_BITS, OURS, Destination, ElementKey, Note
 from nftlbc.table.numbers import InUse, farm_hash, known_as, slot_hash
 
 _CHAIN = re.compile(r"farm-(?P<farm>.+)-(?P<family>[46])\Z")
@@ -24,8 +26,19 @@ def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
         farm_numbers(kernel),
         starts,
         _moving(slots, farms, starts, pools),
+        probed=probed(kernel),
         ending=ending(kernel),
     )
+
+
+def probed(kernel: KernelTable) -> Seconds | None:
+    """When checks were last made; None: never, or nobody remembers."""
+    for name, each in kernel.maps.items():
+        if name.startswith("states_") and each.contents is not None:
+            note = each.elements.get(states.PROBED_KEY)
+            if isinstance(note, Note):
+                return states.probed_of(note.text)
+    return None
 
 
 def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Destination]]:

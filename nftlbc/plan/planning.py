@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from nftlbc.farms import Farm
 from nftlbc.nft import kernel as changing
@@ -17,11 +18,14 @@ from nftlbc.plan import recall
 from nftlbc.plan.in_use import in_use
 from nftlbc.plan.recall import Recalled
 from nftlbc.plan.remembering import overlay
+from nftlbc.states import Seconds
 from nftlbc.table.build import build
 from nftlbc.table.model import OURS, Table
 from nftlbc.table.numbers import InUse
 
 _TRIES = 3
+_NEVER: Final[Seconds] = -1
+"""Forget when checks were made."""
 NO_TABLE = "there is no table inet nftlbc in this network namespace"
 APPLY_FIRST = "load one: nftlbc apply FILE"
 Edit = Callable[[Recalled], Sequence[Farm]]
@@ -86,27 +90,43 @@ def read() -> KernelTable | None:
 
 
 def plan(
-    farms: Sequence[Farm], ending: Collection[int] | None = (), edit: Edit | None = None
+    farms: Sequence[Farm],
+    ending: Collection[int] | None = (),
+    edit: Edit | None = None,
+    *,
+    probed: bool = False,
 ) -> Plan:
     """What ``apply`` would do. Raises NftError where the kernel's table can't be read.
 
     ending: marks of connections; those of removed backends are ended, beside those that are being
         ended. None: all of these have ended.
     edit: changes the farms further when all is known that the table remembers of them.
+    probed: checks were made just now.
     """
     kernel = read()
+    now = int(time.time())
+    # Farms of which none has a check have nothing to remember of them.
+    when = None if any(farm.checks for farm in farms) else _NEVER
     if kernel is not None:
-        farms = overlay(kernel, farms, int(time.time()))
+        farms = overlay(kernel, farms, now)
     if edit is not None:
         farms = edit(recall.beside(kernel, farms))
-    return between(kernel, farms, ending)
+    return between(kernel, farms, ending, now if probed else when)
 
 
 def between(
-    kernel: KernelTable | None, farms: Sequence[Farm], ending: Collection[int] | None = ()
+    kernel: KernelTable | None,
+    farms: Sequence[Farm],
+    ending: Collection[int] | None = (),
+    probed: Seconds | None = None,
 ) -> Plan:
-    """From a table that was read, or none, to the one that farms want, as they are."""
+    """From a table that was read, or none, to the one that farms want, as they are.
+
+    probed: when checks were last made, if the table is to remember another time.
+    """
     numbers = InUse() if kernel is None else in_use(kernel, farms)
+    if probed is not None:
+        numbers = replace(numbers, probed=None if probed == _NEVER else probed)
     if ending is None:
         numbers = replace(numbers, ending=frozenset())
     elif ending:
@@ -132,30 +152,35 @@ def _carried(kernel: KernelTable, wanted: Table) -> tuple[sticky.Carried, ...]:
 
 
 def apply(
-    farms: Sequence[Farm], ending: Collection[int] | None = (), edit: Edit | None = None
+    farms: Sequence[Farm],
+    ending: Collection[int] | None = (),
+    edit: Edit | None = None,
+    *,
+    probed: bool = False,
 ) -> Plan:
     """Makes the kernel's table what the farms want, and returns what was done.
 
     Where the table changed between reading and sending (another program's hand, an entry that
     ended), it is read again. Raises NftError where the change is refused all the same.
     """
-    return _send(lambda: plan(farms, ending, edit))
+    return _send(lambda: plan(farms, ending, edit, probed=probed))
 
 
-def change(edit: Edit) -> Plan:
+def change(edit: Edit, *, probed: bool = False) -> Plan:
     """Changes the running table without a file: the farms that it knows are edited.
 
     Raises NftError as ``apply``, and where there is no table; and what ``edit`` raises.
     """
-    return _send(lambda: changed(edit))
+    return _send(lambda: changed(edit, probed=probed))
 
 
-def changed(edit: Edit) -> Plan:
+def changed(edit: Edit, *, probed: bool = False) -> Plan:
     """What ``change`` would do."""
     kernel = read()
     if kernel is None:
         raise NftError(NO_TABLE, APPLY_FIRST)
-    return between(kernel, edit(recall.recall(kernel)), ())
+    now = int(time.time()) if probed else None
+    return between(kernel, edit(recall.recall(kernel)), (), now)
 
 
 def _send(make: Callable[[], Plan]) -> Plan:

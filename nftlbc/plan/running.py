@@ -19,8 +19,18 @@ from nftlbc.nft.rules import digest
 from nftlbc.nft.transaction import transaction
 from nftlbc.plan.in_use import in_use
 from nftlbc.plan.planning import Plan
+from nftlbc.states import PROBED_KEY, Seconds, probed_text
 from nftlbc.table.build import build
-from nftlbc.table.model import OURS, Destination, ElementKey, Elements, Map, Note, Table
+from nftlbc.table.model import (
+    OURS,
+    Destination,
+    ElementData,
+    ElementKey,
+    Elements,
+    Map,
+    Note,
+    Table,
+)
 from nftlbc.table.numbers import InUse, known_as, room_for
 
 _BY_MARK = ("backends", "addresses", "states", "cut", "traffic-in", "traffic-out")
@@ -116,6 +126,19 @@ class Running:
                     family = families[mark]
                     begun[family] = min(slot, begun.get(family, slot))
             starts.update({(farm.name, family): slot for family, slot in begun.items()})
+
+    def probed(self, when: Seconds) -> Plan | None:
+        """What lets the table remember when checks were last made; None without a place for it."""
+        there = _by_kind(self.kernel).get("states")
+        if there is None:
+            return None
+        old: dict[ElementKey, ElementData] = {}
+        if PROBED_KEY in there.elements:
+            old[PROBED_KEY] = there.elements[PROBED_KEY]
+        states = Map(there.name, f"type {there.key}", None, there.size)
+        change = MapChange(states, old, {PROBED_KEY: Note(probed_text(when))})
+        found = Difference(maps=(change,))
+        return Plan((), self.kernel, Table((), ()), found, transaction(found))
 
     def remember(self, farms: Iterable[Farm]) -> None:
         """Farms whose records alone changed."""

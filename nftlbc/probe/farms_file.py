@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from nftlbc.farms import Farm
-from nftlbc.probe import packages
 
 _Stamp = tuple[int, int, int] | None
 
@@ -48,8 +47,6 @@ class FarmsFile:
         farms, diagnostics = pipeline.read(self._name)
         if has_errors(diagnostics):
             raise Mistaken(f"{self._name} has mistakes", f"nftlbc check {self._name}")
-        if missing := packages.missing(farms):
-            raise Mistaken(missing[0].message, missing[0].help or "")
         self._farms = farms
 
 

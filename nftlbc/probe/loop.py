@@ -16,7 +16,7 @@ from nftlbc.nft.program import NftError
 from nftlbc.plan import settling
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
-from nftlbc.probe import judging, loads, weights
+from nftlbc.probe import judging, loads, packages, weights
 from nftlbc.probe.asking import with_checks
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.commands import Commands
@@ -63,7 +63,9 @@ class _Loop:
         self._settling: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
         self._told: dict[str, float] = {}
-        self._written = self._shared_since = time.monotonic()
+        self._what = ""
+        self._shared_since = time.monotonic()
+        self._written = self._shared_since - _FLUSH  # the first tick tells that checks are made
         self._count_after = 0.0
 
     async def run(self) -> None:
@@ -117,7 +119,14 @@ class _Loop:
         unchecked = [each for each in farms if _states(each) != _states(before[each.name])]
         self._watched.remember(farms)
         self._rounds.lay_out()
-        notify(f"STATUS=checking {len(self._rounds)} backends")
+        farms_checked = sum(bool(each.checks) for each in farms)
+        what = f"checking {len(self._rounds)} backends of {farms_checked} farms"
+        notify(f"STATUS={what}")
+        if what != self._what:  # also what it begins with: the journal shows that it runs
+            self._what = what
+            self._say([Event("started", "", "", what)])
+        for each in packages.missing(self._file.farms()):
+            self._complain("error", f"{each.message}, and is not made: {each.help}")
         if unchecked:
             await self._change(unchecked)
 
@@ -205,6 +214,8 @@ class _Loop:
                 self._not_before = time.monotonic() + min(_AGAIN, self._every)
                 raise
             self._unwritten -= names
+        if len(self._rounds):
+            await asyncio.to_thread(self._watched.probed, int(time.time()))
         self._say(events)
         for each in urgent:
             self._commands.call(before[each.name], each)

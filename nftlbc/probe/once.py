@@ -16,7 +16,7 @@ from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
 from nftlbc.plan.remembering import overlay
 from nftlbc.plan.settling import Settled
-from nftlbc.probe import judging, loads
+from nftlbc.probe import judging, loads, packages
 from nftlbc.probe.asking import Progress, Series, Uses, ask_all, with_checks
 from nftlbc.probe.deciding import Decision, decide
 from nftlbc.probe.target import Target, targets
@@ -89,7 +89,7 @@ def _run(
     *,
     applying: bool,
 ) -> Run:
-    uses = targets(asked)
+    uses = packages.askable(targets(asked))
     found = asyncio.run(ask_all(uses, options.deadline, progress))
     made: list[tuple[tuple[Farm, ...], Decision]] = []
 
@@ -107,9 +107,9 @@ def _run(
         with lock.held(wait=options.wait):
             if applying:
                 ending = conntrack.count().tcp if options.cut else ()
-                plan = planning.apply(file, ending, edit)
+                plan = planning.apply(file, ending, edit, probed=bool(uses))
             else:
-                plan = planning.change(edit)
+                plan = planning.change(edit, probed=bool(uses))
             settled = settling.settle(plan)
     before, decision = made[0]
     return Run(uses, found, before, decision, plan, settled)

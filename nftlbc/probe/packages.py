@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from nftlbc.diagnostics import Diagnostic, error
 from nftlbc.farms import Check, Farm
+from nftlbc.probe.target import Target, Use
 
 
 class Package(NamedTuple):
@@ -59,6 +60,22 @@ def missing(farms: Iterable[Farm]) -> list[Diagnostic]:
                     found.append(error(message, place, _remedy(package)))
                 judged.add(package)
     return found
+
+
+def askable(uses: Mapping[Target, list[Use]]) -> dict[Target, list[Use]]:
+    """Without those whose package is missing: what only they would tell stays as it is known."""
+    there: dict[Package, bool] = {}
+
+    def is_there(package: Package) -> bool:
+        if package not in there:
+            there[package] = _there(package.module)
+        return there[package]
+
+    return {
+        target: some
+        for target, some in uses.items()
+        if all(is_there(package) for package in needed(target.check))
+    }
 
 
 def _remedy(package: Package) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nftlbc.farms import Farm
-from nftlbc.probe import engine, judging
+from nftlbc.probe import engine, judging, packages
 from nftlbc.probe.asking import PAUSE, Series, is_down, repeats, together
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.judging import Event, Outcome
@@ -92,7 +92,7 @@ class Rounds:
         """After the file or the table has changed; what is asked as before goes on."""
         before, self.asked, self._backends = self.asked, {}, {}
         begin = time.monotonic()
-        for target, uses in targets(self._farms().values()).items():
+        for target, uses in packages.askable(targets(self._farms().values())).items():
             interval = min(use.check.interval for use in uses) / 1000
             asked = before.get(target)
             if asked is None:

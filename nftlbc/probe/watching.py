@@ -17,7 +17,7 @@ from nftlbc.nft.program import NftError
 from nftlbc.plan import planning, recall
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.running import Running
-from nftlbc.states import CheckState, Remembered
+from nftlbc.states import CheckState, Remembered, Seconds
 
 
 class Watched:
@@ -135,6 +135,15 @@ class Watched:
         else:
             self.running.remember(farms)
         return plan
+
+    def probed(self, when: Seconds) -> None:
+        """Lets the table remember that checks are made."""
+        with self._lock():
+            plan = None if self._overtaken() else self.running.probed(when)
+            if plan is not None:
+                changing.send(plan.transaction)
+                self.running.changed(plan)
+                self._own(plan)
 
     def _every(self, farms: Sequence[Farm]) -> list[Farm]:
         return list({**self.farms, **{each.name: each for each in farms}}.values())

@@ -18,6 +18,7 @@ def as_json(snapshot: Snapshot, rates: Mapping[Who, Rate] | None = None) -> Json
         "time": snapshot.time,
         "digest": snapshot.digest,
         "asleep": snapshot.asleep,
+        "probed": snapshot.probed,
         "connections": not snapshot.unknown,
         "astray": snapshot.astray,
         "farms": [
@@ -102,6 +103,7 @@ def schema() -> Json:
                     "description": "The same where two tables were made from the same farms.",
                 },
                 "asleep": _flag("Somebody switched the table off: nothing is balanced."),
+                "probed": _or_null(_number("When checks were last made, since 1970; null: never.")),
                 "connections": _flag("Open connections could be counted."),
                 "astray": _count("Backends in the table whose farm listens nowhere."),
                 "farms": {"type": "array", "items": _farm()},

@@ -26,6 +26,12 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
     yield from _family(
         "asleep", "gauge", "1: the table is switched off.", [((), int(snapshot.asleep))]
     )
+    yield from _family(
+        "last_probe_timestamp_seconds",
+        "gauge",
+        "When checks were last made.",
+        [((), snapshot.probed)],
+    )
     for name, help, pool_value in _POOLS:
         pools = ((_labels(pool), pool_value(pool)) for pool in snapshot.pools)
         yield from _family(f"pool_{name}", "gauge", help, pools)

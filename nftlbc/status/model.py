@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nftlbc.farms import Address, Family, Listener
-from nftlbc.states import HandState, Seconds
+from nftlbc.states import STALE, HandState, Seconds
 
 State = Literal["up", "draining", "down", "disabled"]
 STATES: tuple[State, ...] = ("up", "draining", "down", "disabled")
@@ -119,8 +119,16 @@ class Snapshot:
     """Sorted by farm and family."""
     astray: int
     """Backends in the table whose farm listens nowhere: somebody's hand."""
+    probed: float | None
+    """When checks were last made, since 1970; None: never, as far as the table remembers."""
     unknown: str
     """Why open connections are not known; empty: they are."""
+
+    @property
+    def unprobed(self) -> float:
+        """Seconds for which nobody has made checks any more; 0: they are made, or never were."""
+        since = self.time - self.probed if self.probed is not None else 0.0
+        return since if since > STALE else 0.0
 
     @property
     def farms(self) -> int:

@@ -16,6 +16,7 @@ from nftlbc.nft import netlink
 from nftlbc.nft.netlink import KernelChain, KernelTable, Picking
 from nftlbc.nft.netlink.picking import Part
 from nftlbc.plan.in_use import farm_numbers
+from nftlbc.states import PROBED_KEY
 from nftlbc.table import recorded
 from nftlbc.table.model import OURS, Note
 
@@ -69,7 +70,7 @@ class _Reading:
         found.update(self.table.picked(self._wanted(found, servers)))
         marks = _marks(found, servers)
         for each in self.kinds["states"] + self.kinds["traffic-in"] + self.kinds["traffic-out"]:
-            found[each] = self.table.elements(each, ((mark,) for mark in marks))
+            found[each] = self.table.elements(each, ((mark,) for mark in (PROBED_KEY, *marks)))
         return found
 
     def _known_servers(self) -> dict[str, Part]:

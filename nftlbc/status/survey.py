@@ -12,7 +12,7 @@ from nftlbc.farms import Backend, Family, Farm, family_of
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.netlink import Counted, KernelTable
 from nftlbc.nft.sticky import map_of
-from nftlbc.plan.in_use import destinations
+from nftlbc.plan.in_use import destinations, probed
 from nftlbc.plan.recall import Recalled, recall
 from nftlbc.states import Seconds
 from nftlbc.status.model import (
@@ -78,6 +78,7 @@ def survey(
         asleep=kernel.dormant,
         pools=pools,
         astray=len(astray) if farm is None else 0,
+        probed=probed(kernel),
         unknown=unknown,
     )
 

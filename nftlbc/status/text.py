@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from nftlbc import times
 from nftlbc.diagnostics import printable
 from nftlbc.status.columns import (
     COLOURS,
@@ -77,6 +78,10 @@ def _summary(snapshot: Snapshot, named: Sequence[str], view: View) -> Iterator[s
             yield from _wrapped(f"{words}: {', '.join(names[:10])}{more}", view, "31")
     if snapshot.asleep:
         text = "the table is switched off: nothing is balanced; nftlbc apply switches it on"
+        yield from _wrapped(text, view, "31")
+    if snapshot.unprobed:
+        since = times.left(int(snapshot.unprobed) * 1000)
+        text = f"no checks for {since}: who is up is not known; does nftlbc probe run?"
         yield from _wrapped(text, view, "31")
     if snapshot.astray:
         text = f"{snapshot.astray} backends of farms that listen nowhere: nftlbc plan tells more"

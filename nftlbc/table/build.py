@@ -83,6 +83,8 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
             section.update((start + slot, marks[owner]) for slot, owner in enumerate(order))
     for farm in farms:
         elements.record(farm, farm_numbers[farm.name], idle.get(farm.name, ()))
+    if in_use.probed is not None:
+        elements.remember_probe(in_use.probed)
     names = elements.names()
     program = _Program(names)
     for pool, order in zip(pools, orders, strict=True):

@@ -44,6 +44,8 @@ class InUse:
     """From slot to mark, of pools whose weights were measured."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of maps, by their names without them, where they are to stay as they are."""
+    probed: int | None = None
+    """When checks were last made (states.Seconds)."""
     ending: Collection[int] = ()
     """Marks of which some were removed backends', whose connections are to be ended."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nftlbc import states
 from nftlbc.farms import FAMILIES, Family, Farm
-from nftlbc.states import NOTHING, Remembered
+from nftlbc.states import NOTHING, Remembered, Seconds
 from nftlbc.table import recorded
 from nftlbc.table.model import OURS, Destination, ElementData, ElementKey, Map, Note
 from nftlbc.table.numbers import room_for
@@ -86,6 +86,10 @@ class Rows:
             self.cut.setdefault(farm.name, {}).update(dict.fromkeys(cut))
         if farm.count_traffic:
             self.traffic.setdefault(farm.name, {}).update(dict.fromkeys(marks))
+
+    def remember_probe(self, when: Seconds) -> None:
+        """When checks were last made."""
+        self.states["probe"] = {states.PROBED_KEY: Note(states.probed_text(when))}
 
     def record(self, farm: Farm, number: int, idle: Sequence[int]) -> None:
         text = recorded.record(farm, idle)
