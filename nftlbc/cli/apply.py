@@ -109,10 +109,11 @@ def _done(farms: Sequence[Farm], plan: Plan) -> None:
 
 def _probed(farms: Sequence[Farm], cut: bool, no_wait: bool, quiet: bool) -> None:
     """Silent where nothing changes and nobody watches: cron sends what is said."""
-    from nftlbc.cli.probe import progress, report
+    from nftlbc.cli.probe import packaged, progress, report
     from nftlbc.nft.program import NftError
     from nftlbc.probe import once
 
+    packaged(farms)
     try:
         run = once.apply(farms, once.Options(wait=not no_wait, cut=cut), progress(quiet))
     except NftError as refusal:

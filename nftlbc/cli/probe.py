@@ -13,8 +13,10 @@ import typer
 
 from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, read_farms, say, warn, write
+from nftlbc.cli.terminal import tell as show
 
 if TYPE_CHECKING:
+    from nftlbc.farms import Farm
     from nftlbc.probe.asking import Progress
     from nftlbc.probe.judging import Event
     from nftlbc.probe.once import Run
@@ -67,11 +69,21 @@ def probe(
         return
     gc.disable()
     farms = read_farms(file, quiet=quiet)
+    packaged(farms)
     try:
         run = once.probe(farms, options, progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
     report(run, json=json, explain=explain, quiet=quiet, dry=dry_run)
+
+
+def packaged(farms: Sequence[Farm]) -> None:
+    """Ends with 1 where a Python package is missing: no backend is to go down for that."""
+    from nftlbc.probe import packages
+
+    if missing := packages.missing(farms):
+        show(missing)
+        raise typer.Exit(int(Status.MISTAKES))
 
 
 def report(run: Run, *, json: bool, explain: bool, quiet: bool, dry: bool = False) -> None:

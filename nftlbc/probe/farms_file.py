@@ -38,6 +38,10 @@ class FarmsFile:
         farms, diagnostics = pipeline.read(self._name)
         if has_errors(diagnostics):
             return self._farms, (f"{self._name} has mistakes", f"nftlbc check {self._name}")
+        from nftlbc.probe import packages
+
+        if missing := packages.missing(farms):
+            return self._farms, (missing[0].message, missing[0].help)
         self._farms = farms
         return farms, None
 
