@@ -37,7 +37,7 @@ class FarmsFile:
     def read(self) -> None:
         """Reads it. Raises Mistaken, and keeps what was read last, where it has mistakes."""
         from nftlbc import pipeline
-        from nftlbc.diagnostics import has_errors
+        from nftlbc.diagnostics import Severity, has_errors, located, position
         from nftlbc.language.load import load
         from nftlbc.language.values import Context
 
@@ -46,7 +46,10 @@ class FarmsFile:
         self._stamps = {path: _stamp(path) for path in (*paths, *folders)}
         farms, diagnostics = pipeline.read(self._name)
         if has_errors(diagnostics):
-            raise Mistaken(f"{self._name} has mistakes", f"nftlbc check {self._name}")
+            first = next(each for each in diagnostics if each.severity is Severity.ERROR)
+            at = located(first.place)
+            where = position(at) if at is not None else self._name
+            raise Mistaken(f"{where}: {first.message}", f"nftlbc check {self._name}")
         self._farms = farms
 
 

@@ -20,7 +20,8 @@ class Package(NamedTuple):
 
 _H11: Final = Package("h11", "h11", "python3-h11")
 _REGEX: Final = Package("regex", "regex", "python3-regex")
-_ICMPLIB: Final = Package("icmplib", "icmplib", "python3-icmplib")
+# From 3.0 on, which alone can wait for many answers at once: Debian 13's, but not Debian 12's.
+_ICMPLIB: Final = Package("icmplib 3", "icmplib.multiping", "python3-icmplib (Debian 13)")
 _DNSPYTHON: Final = Package("dnspython", "dns.message", "python3-dnspython")
 _PYSNMP: Final = Package("pysnmp", "pysnmp.hlapi.v3arch.asyncio", None)
 _CRYPTOGRAPHY: Final = Package("cryptography", "cryptography", "python3-cryptography")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from nftlbc import pipeline
 from nftlbc.cli import app as program
-from nftlbc.probe.farms_file import FarmsFile, Mistaken
+from nftlbc.probe import packages
+from nftlbc.probe.target import targets
 
 FARMS = """\
 farm web {
@@ -45,10 +47,14 @@ def test_it_is_told_with_its_place_and_its_remedy(
         program.run()
     told = capsys.readouterr().err
     assert ended.value.code == 3
+    told = told.partition("nftlbc: error: there is no table")[0]
     assert "farms.lb:4:5: error: check http needs the Python package h11" in told
     assert "apt install python3-h11" in told
 
 
-def test_a_loop_goes_on_with_what_it_had(without_h11: Path) -> None:
-    with pytest.raises(Mistaken, match="needs the Python package h11"):
-        FarmsFile(str(without_h11)).read()
+def test_what_can_be_asked_is_asked(without_h11: Path) -> None:
+    """For want of a package no other check is left unmade."""
+    without_h11.write_text(FARMS.replace("check http", "check tcp; check http"))
+    farms, _ = pipeline.read(str(without_h11))
+    assert [target.check.kind for target in targets(farms)] == ["tcp", "http"]
+    assert [target.check.kind for target in packages.askable(targets(farms))] == ["tcp"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from nftlbc.diagnostics import draw, has_errors
 from nftlbc.farms import Farm
 from nftlbc.language.check import KINDS
 from nftlbc.probe import packages
+from nftlbc.probe.farms_file import FarmsFile
 from nftlbc.probe.target import Target, targets
 
 PAGE = Path(__file__).parents[2] / "docs" / "probing.md"
@@ -133,12 +135,47 @@ farm a {
 """
     found = farms(tmp_path, text)
     assert packages.missing(found) == []
-    monkeypatch.setattr(packages, "_there", lambda module: module == "icmplib")
+    monkeypatch.setattr(packages, "_there", lambda module: module == "icmplib.multiping")
     told = draw(packages.missing(found))
     assert told.count("error: ") == 3
     assert "farms.lb:6:5: error: check http needs the Python package h11" in told
     assert "help: apt install python3-h11, or: pip install 'nftlbc[probe]'" in told
     assert "check snmp needs the Python package pysnmp" in told
+
+
+@pytest.mark.parametrize("command", [["probe"], ["apply", "--probe"]])
+def test_no_backend_goes_down_for_a_missing_package(tmp_path: Path, command: list[str]) -> None:
+    """Debian 12's icmplib, for one, is there and too old."""
+    (tmp_path / "icmplib").mkdir()
+    (tmp_path / "icmplib" / "__init__.py").write_text("")
+    file = tmp_path / "farms.lb"
+    file.write_text(
+        "farm a {\n listen 203.0.113.10 tcp port 80\n backend b 10.0.0.1\n check icmp\n}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "nftlbc", *command, str(file)],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "check icmp needs the Python package icmplib 3" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_service_keeps_its_checks_where_a_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "farms.lb"
+    file.write_text(
+        "farm a {\n listen 203.0.113.10 tcp port 80\n backend b 10.0.0.1\n check icmp\n}\n"
+    )
+    monkeypatch.setattr(packages, "_there", lambda module: module != "icmplib.multiping")
+    kept, problem = FarmsFile(str(file)).read()
+    assert not kept
+    assert problem is not None
+    assert problem[0] == "check icmp needs the Python package icmplib 3"
 
 
 def test_a_package_that_goes_missing_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
