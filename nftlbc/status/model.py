@@ -119,10 +119,10 @@ class Snapshot:
     """Sorted by farm and family."""
     astray: int
     """Backends in the table whose farm listens nowhere: somebody's hand."""
-    probed: float | None
-    """When checks were last made, since 1970; None: never, as far as the table remembers."""
     unknown: str
     """Why open connections are not known; empty: they are."""
+    probed: float | None = None
+    """When checks were last made, since 1970; None: never, as far as the table remembers."""
 
     @property
     def unprobed(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import re
@@ -12,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from asking import free_port, run
+from namespaces import in_namespace, read
 
 from nftlbc import pipeline
 from nftlbc.diagnostics import draw, has_errors
 from nftlbc.farms import Farm
 from nftlbc.language.check import KINDS
+from nftlbc.plan.recall import recall
 from nftlbc.probe import packages
-from nftlbc.probe.farms_file import FarmsFile
 from nftlbc.probe.target import Target, targets
 
 PAGE = Path(__file__).parents[2] / "docs" / "probing.md"
@@ -143,66 +143,24 @@ farm a {
     assert "check snmp needs the Python package pysnmp" in told
 
 
-@pytest.mark.parametrize("command", [["probe"], ["apply", "--probe"]])
-def test_no_backend_goes_down_for_a_missing_package(tmp_path: Path, command: list[str]) -> None:
-    """Debian 12's icmplib, for one, is there and too old."""
+@in_namespace
+def test_no_backend_goes_down_for_a_missing_package(tmp_path: Path) -> None:
+    """Debian 12's icmplib, for one, is there and too old. The table is loaded all the same."""
     (tmp_path / "icmplib").mkdir()
     (tmp_path / "icmplib" / "__init__.py").write_text("")
     file = tmp_path / "farms.lb"
     file.write_text(
         "farm a {\n listen 203.0.113.10 tcp port 80\n backend b 10.0.0.1\n check icmp\n}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "nftlbc", *command, str(file)],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert "check icmp needs the Python package icmplib 3" in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_service_keeps_its_checks_where_a_package_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "farms.lb"
-    file.write_text(
-        "farm a {\n listen 203.0.113.10 tcp port 80\n backend b 10.0.0.1\n check icmp\n}\n"
-    )
-    monkeypatch.setattr(packages, "_there", lambda module: module != "icmplib.multiping")
-    kept, problem = FarmsFile(str(file)).read()
-    assert not kept
-    assert problem is not None
-    assert problem[0] == "check icmp needs the Python package icmplib 3"
-
-
-def test_a_package_that_goes_missing_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nftlbc.farms import Check
-    from nftlbc.probe import checks
-
-    monkeypatch.setitem(sys.modules, "h11", None)
-    monkeypatch.delitem(sys.modules, "nftlbc.probe.checks.http", raising=False)
-    checks.of_kind.cache_clear()
-    target = Target(Check("http"), "127.0.0.1", free_port())
-    result = run([target])[target]
-    assert (result.passed, result.word, result.silent) == (False, "package", True)
-    checks.of_kind.cache_clear()
-
-
-def test_a_check_imports_what_it_needs_and_no_more() -> None:
-    program = (
-        "import asyncio, sys; from nftlbc.farms import Check; from nftlbc.probe import engine;"
-        "from nftlbc.probe.target import Target;"
-        "asyncio.run(engine.run([Target(Check('tcp'), '127.0.0.1', 9)]));"
-        "print(*{'h11', 'dns', 'pysnmp', 'icmplib', 'regex', 'cryptography'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("\n", "")
-
-
-def test_nothing_to_ask_is_no_trouble() -> None:
-    from nftlbc.probe import engine
-
-    assert asyncio.run(engine.run([])) == {}
+    for command in (["apply", "--probe"], ["probe"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nftlbc", *command, str(file)],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+            timeout=60,
+        )
+        assert done.returncode == 3
+        assert "check icmp needs the Python package icmplib 3" in done.stderr
+        assert done.stdout == ""
+    assert [each.standing for farm in recall(read()).farms for each in farm.backends] == ["up"]
