@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -217,3 +218,17 @@ def test_other_tables_stay_byte_for_byte(tmp_path: Path) -> None:
         assert listed() == before
     assert ended(started("remove"))[0] == 0
     assert listed() == before
+
+
+def test_a_lock_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /run is full the holder's number can't be written; the lock is the kernel's."""
+    monkeypatch.setattr(lock, "_FOLDER", tmp_path / "run")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with lock.held():
+            with pytest.raises(NftError) as told, lock.held(wait=False):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert "process ?" in told.value.message
