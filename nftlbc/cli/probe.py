@@ -178,9 +178,9 @@ def progress(quiet: bool) -> Progress | None:
 def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     from nftlbc.nft.program import NftError
     from nftlbc.probe import loop
-    from nftlbc.probe.farms_file import Mistaken
+    from nftlbc.probe.farms_file import Mistaken, waited_for
 
-    if file == "-":
+    if waited_for(file):
         fail(Status.USAGE, "--every reads the farms file again when it changes: name a file")
     try:
         loop.run(file, every, hold=hold, tell=lambda events: _tell_on(events, json=json))

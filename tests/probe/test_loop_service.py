@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 import time
@@ -195,3 +196,21 @@ def test_a_full_disk_of_its_log_does_not_end_it(tmp_path: Path) -> None:
         net.box.start_servers("10.0.0.1")
         wait_for(lambda: len(net.who(2)) == 2)
         assert command.stop().returncode == 0
+
+
+def test_a_farms_file_that_becomes_a_pipe(tmp_path: Path) -> None:
+    """Nobody writes there: a loop that waited for it would check, and change, nothing any more."""
+    with network(tmp_path, farm(2)) as net:
+        with net.loop() as loop:
+            pipe = tmp_path / "pipe"
+            os.mkfifo(pipe)
+            pipe.replace(net.file)
+            loop.says("is no ordinary file: name a farms file; the checks stay as they were")
+            net.box.stop_servers("10.0.0.1")
+            loop.says("web/b1 down")
+            net.write(farm(2, "check tcp { interval 300ms; timeout 300ms; fall 1; rise 1 }"))
+            net.box.start_servers("10.0.0.1")
+            loop.says("web/b1 up")
+        os.mkfifo(pipe)
+        done = net.nftlbc("probe", str(pipe), "--every", "1s", status=2)
+        assert "reads the farms file again when it changes" in done.stderr
