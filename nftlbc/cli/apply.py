@@ -50,7 +50,9 @@ def plan(
 
         write(dumps(telling.as_json(found, told), indent=2, ensure_ascii=False) + "\n")
     else:
-        write("".join(f"{line}\n" for line in telling.lines(found, told)))
+        from nftlbc.diagnostics import printable
+
+        write("".join(f"{printable(line)}\n" for line in telling.lines(found, told)))
     if exit_code and not found.empty:
         raise typer.Exit(int(Status.NOT_SO))
 

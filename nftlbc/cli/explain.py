@@ -71,9 +71,10 @@ def explain(
 
         write(dumps(as_json(told, drift), indent=2, ensure_ascii=False) + "\n")
     else:
+        from nftlbc.diagnostics import printable
         from nftlbc.explain.telling import lines
 
-        write("\n".join(lines(told, drift or ())) + "\n")
+        write("".join(f"{printable(line)}\n" for line in lines(told, drift or ())))
 
 
 def _compiled(file: str, packet: Packet, quiet: bool) -> Story:

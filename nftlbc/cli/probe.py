@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
-from nftlbc.cli.terminal import DEFAULT_FILE, Status, counted, fail, read_farms, say, warn, write
+from nftlbc.cli.terminal import (
+    DEFAULT_FILE,
+    READER_GONE,
+    Status,
+    counted,
+    fail,
+    read_farms,
+    say,
+    warn,
+    write,
+)
 
 if TYPE_CHECKING:
     from nftlbc.farms import Farm
@@ -149,16 +160,24 @@ def _lines(events: Sequence[Event], *, json: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _tell_on(events: Sequence[Event], *, json: bool) -> None:
+class _Telling:
     """The same of a service, which has more to do than to tell: a log without room is not its
-    end."""
-    try:
-        sys.stdout.write(_lines(events, json=json))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        write("")  # ends, as every command whose reader has gone
-    except OSError:
-        return
+    end. Where its reader has gone it ends as at SIGTERM, and then as every other command."""
+
+    def __init__(self, json: bool) -> None:
+        self._json = json
+        self.reader_gone = False
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        try:
+            sys.stdout.write(_lines(events, json=self._json))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not self.reader_gone:
+                self.reader_gone = True
+                signal.raise_signal(signal.SIGTERM)
+        except OSError:
+            return
 
 
 def seconds(option: str, text: str) -> float:
@@ -186,14 +205,18 @@ def progress(quiet: bool) -> Progress | None:
 def _loop(file: str, every: float, hold: bool, json: bool) -> None:
     from nftlbc.nft.program import NftError
     from nftlbc.probe import loop
-    from nftlbc.probe.farms_file import Mistaken
+    from nftlbc.probe.farms_file import Mistaken, waited_for
 
-    if file == "-":
+    if waited_for(file):
         fail(Status.USAGE, "--every reads the farms file again when it changes: name a file")
+    telling = _Telling(json)
     try:
-        loop.run(file, every, hold=hold, tell=lambda events: _tell_on(events, json=json))
+        loop.run(file, every, hold=hold, tell=telling)
     except Mistaken as problem:
         read_farms(file)  # tells what is wrong, and ends
         fail(Status.MISTAKES, problem.message, problem.remedy)  # it was mended meanwhile
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
+    if telling.reader_gone:
+        write("")
+        raise typer.Exit(READER_GONE)

@@ -43,8 +43,9 @@ def held(*, wait: bool | Callable[[], bool] = True) -> Iterator[None]:
         return
     try:
         _take(descriptor, wait)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # it is held, also where /run has no room for a number
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         program.inherited.add(descriptor)
         yield
     finally:

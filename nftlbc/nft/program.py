@@ -12,8 +12,8 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass
+from typing import BinaryIO
 
 OLDEST = (1, 0, 2)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
@@ -83,11 +83,7 @@ def run(
     Raises NftError where it can't be started, does not end in time, or dies by a signal.
     """
     environment = {**os.environ, "LC_ALL": "C"}
-    with (
-        tempfile.TemporaryFile() as script,
-        tempfile.TemporaryFile() as errors,
-        tempfile.TemporaryFile() as output,
-    ):
+    with _in_memory() as script, _in_memory() as errors, _in_memory() as output:
         # Not through a pipe: where this process is killed while it fills one, nft takes what has
         # come so far for the whole, and half a transaction may well be a valid one.
         script.write((text or "").encode())
@@ -123,3 +119,8 @@ def run(
             "a newer nft may do; nothing was changed, a transaction is all or nothing",
         )
     return Answer(status, told, said)
+
+
+def _in_memory() -> BinaryIO:
+    """A file without a folder: a backend that dies must go also where /tmp is full."""
+    return os.fdopen(os.memfd_create("nftlbc"), "w+b")

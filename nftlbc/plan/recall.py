@@ -23,6 +23,8 @@ from nftlbc.table.model import BACKEND_BITS, OURS, ElementData, ElementKey, Note
 from nftlbc.table.numbers import known_as
 
 _CHAIN = re.compile(r"farm-(?P<farm>.+)-[46]\Z")
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
+"""What no name of a backend has, unless a hand has put it there; it could not be written again."""
 _FARM = "farm known { listen 192.0.2.1 tcp port 1; backend known 192.0.2.1; "
 
 
@@ -136,6 +138,7 @@ def _servers(kernel: KernelTable, only: Collection[str] | None) -> dict[str, lis
         for _, mark, (address, port, comment) in destinations(kernel, kind):
             mark |= OURS  # where it is down it lacks that bit
             farm, _, name = comment.partition("/")
+            name = _ODD.sub("-", name)
             if mark in seen or mark & BACKEND_BITS != mark or not name:
                 continue
             if only is None or farm in only:

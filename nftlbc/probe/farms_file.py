@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from nftlbc.farms import Farm
@@ -41,6 +42,8 @@ class FarmsFile:
         from nftlbc.language.load import load
         from nftlbc.language.values import Context
 
+        if waited_for(self._name):  # a service would wait for whoever writes there, for ever
+            raise Mistaken(f"{self._name} is no ordinary file", "name a farms file")
         paths = {each.path for each in load(self._name, Context()) if each.path is not None}
         folders = {path.parent for path in paths - {Path(self._name)}}
         self._stamps = {path: _stamp(path) for path in (*paths, *folders)}
@@ -51,6 +54,15 @@ class FarmsFile:
             where = position(at) if at is not None else self._name
             raise Mistaken(f"{where}: {first.message}", f"nftlbc check {self._name}")
         self._farms = farms
+
+
+def waited_for(name: str) -> bool:
+    """Whether it is a pipe or the like: reading waits for its writer, and can't be repeated."""
+    try:
+        kind = stat.S_IFMT(os.stat(name).st_mode) if name != "-" else stat.S_IFIFO  # noqa: PTH116
+    except (OSError, ValueError):
+        return False  # reading it tells what is wrong
+    return kind not in (stat.S_IFREG, stat.S_IFDIR)
 
 
 def _stamp(path: Path) -> _Stamp:

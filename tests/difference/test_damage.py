@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -370,3 +372,31 @@ def test_no_farms_and_farms_again() -> None:
     ]
     for some in (down, farms, down, ()):
         applied(some, elsewhere)
+
+
+@in_namespace
+def test_a_name_that_could_steer_a_terminal(tmp_path: Path) -> None:
+    """It reaches none, and no command fails because of it; apply brings the right one back."""
+    farms = farms_of(FARMS, tmp_path)
+    file, odd = str(tmp_path / "farms.lb"), "ap\x1b]0;x\x07\x9b1"
+    kernel.load(script.write(build(farms)))
+    there = read().maps["backends4_1024"]
+    mark = next(key for key, data in there.elements.items() if data.name == "web/app1")
+    nft(
+        f"delete element {T} backends4_1024 {{ {mark} }}\n"
+        f'add element {T} backends4_1024 {{ {mark} comment "web/{odd}" : 10.0.0.11 . 8080 }}'
+    )
+    for words, said in (
+        (("plan", file), "is renamed app1; nothing moves"),
+        (("explain", "--live", "198.51.100.1", "203.0.113.10:80/tcp"), "10.0.0.11:8080"),
+        (("status", "--metrics"), "ap--0-x--1"),
+        (("drain", "web/ap*"), "10.0.0.11:8080) drains"),
+        (("apply", file), "done"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "nftlbc", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout + done.stderr
+        assert not {"\x1b", "\x07", "\x9b"} & {*done.stdout, *done.stderr}
+    assert read().maps["backends4_1024"].elements[mark] == there.elements[mark]

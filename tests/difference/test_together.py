@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from farms_walk import Walk
 from namespaces import Elsewhere, applied, content, differences, in_namespace, nft, read
 
+from nftlbc import pipeline
 from nftlbc.nft import kernel, lock
 from nftlbc.nft.program import NftError
 from nftlbc.plan import planning
@@ -217,3 +219,36 @@ def test_other_tables_stay_byte_for_byte(tmp_path: Path) -> None:
         assert listed() == before
     assert ended(started("remove"))[0] == 0
     assert listed() == before
+
+
+def test_a_lock_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /run is full the holder's number can't be written; the lock is the kernel's."""
+    monkeypatch.setattr(lock, "_FOLDER", tmp_path / "run")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with lock.held():
+            with pytest.raises(NftError) as told, lock.held(wait=False):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert "process ?" in told.value.message
+
+
+@in_namespace
+def test_no_room_is_needed_on_any_disk(tmp_path: Path) -> None:
+    """A backend that dies has to go also where /tmp is full: here no folder can be written."""
+    files = [written(tmp_path, weight) for weight in (1, 2)]
+    code = (
+        "import sys, tempfile\n"
+        "tempfile._candidate_tempdir_list = lambda: ['/proc']\n"
+        "from nftlbc import cli\n"
+        "sys.argv[0] = 'nftlbc'\n"
+        "cli.main()\n"
+    )
+    for file in files:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "apply", file], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert planning.plan(pipeline.read(files[1])[0]).empty

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from asking import asked, run, target
 
+from nftlbc.farms import Backend, Balance, Farm, Listener
+from nftlbc.probe.weights import weigh
+from nftlbc.states import of_text, text
+
 SH = "/bin/sh"
 
 
@@ -141,3 +145,19 @@ def test_many_at_once_and_a_run_that_is_cut_short(tmp_path: Path) -> None:
 
 def test_python_itself_may_be_the_command() -> None:
     assert asked("exec", 1, command=(sys.executable, "-c", "print(1)")).figure == 1.0
+
+
+def test_a_number_beyond_all_measure_is_a_load_like_another() -> None:
+    """Weights go on, and what is remembered of them is read back."""
+    figure = asked("exec", 1, command=script("echo 1e308")).figure
+    backends = tuple(Backend(f"b{n}", f"10.0.0.{n}", 80) for n in range(1, 4))
+    listeners = (Listener("203.0.113.1", "tcp", 80, 80),)
+    farm = Farm("web", listeners, backends, balance=Balance("custom"))
+    for _ in range(3):
+        farm = weigh(farm, {"b1": figure, "b2": figure, "b3": 1.0}, 1_000_000)
+    for each in farm.backends:
+        measured = each.remembered.measured
+        assert measured is not None
+        again = of_text(text(each.remembered)).measured
+        assert again is not None
+        assert again.weight == pytest.approx(measured.weight, rel=1e-3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from network import Network, farm, network, wait_for
+from network import NFTLBC, Network, farm, network, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -195,3 +196,37 @@ def test_a_full_disk_of_its_log_does_not_end_it(tmp_path: Path) -> None:
         net.box.start_servers("10.0.0.1")
         wait_for(lambda: len(net.who(2)) == 2)
         assert command.stop().returncode == 0
+
+
+def test_a_farms_file_that_becomes_a_pipe(tmp_path: Path) -> None:
+    """Nobody writes there: a loop that waited for it would check, and change, nothing any more."""
+    with network(tmp_path, farm(2)) as net:
+        with net.loop() as loop:
+            pipe = tmp_path / "pipe"
+            os.mkfifo(pipe)
+            pipe.replace(net.file)
+            loop.says("is no ordinary file: name a farms file; the checks stay as they were")
+            net.box.stop_servers("10.0.0.1")
+            loop.says("web/b1 down")
+            net.write(farm(2, "check tcp { interval 300ms; timeout 300ms; fall 1; rise 1 }"))
+            net.box.start_servers("10.0.0.1")
+            loop.says("web/b1 up")
+        os.mkfifo(pipe)
+        done = net.nftlbc("probe", str(pipe), "--every", "1s", status=2)
+        assert "reads the farms file again when it changes" in done.stderr
+
+
+def test_it_ends_when_its_reader_has_gone(tmp_path: Path) -> None:
+    """``probe --every 2s | head -1``: at the next word."""
+    first, status = tmp_path / "first", tmp_path / "status"
+    with network(tmp_path, farm(2)) as net:
+        shell = f'{{ "$@"; echo $? >{status}; }} | head -n 1 >{first}'
+        words = (*NFTLBC, "probe", str(net.file), "--every=300ms")
+        command = net.box.start_command("balancer", ("sh", "-c", shell, "sh", *words))
+        net.box.stop_servers("10.0.0.1")
+        wait_for(lambda: first.exists() and "web/b1 down" in first.read_text())
+        net.box.start_servers("10.0.0.1")
+        wait_for(lambda: status.exists() and status.read_text())
+        assert status.read_text() == "141\n"
+        command.stop()
+        assert net.status()["web/b1"] == "up"

@@ -21,6 +21,8 @@ from nftlbc.probe.target import Target
 
 MOST_OUTPUT: Final = 64 * 1024
 """Bytes; a command that prints more is killed."""
+MOST_FIGURE: Final = 1e12
+"""Greater ones count as this: the table remembers no greater load, and sums of them stay finite."""
 _TOO_MUCH: Final = f"printed more than {MOST_OUTPUT // 1024} KiB"
 _KEPT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 """Of our own environment, which may hold secrets."""
@@ -56,7 +58,7 @@ def _figure(line: str) -> float | None:
         found = float(line.split()[0])
     except (ValueError, IndexError):
         return None
-    return found if math.isfinite(found) and found >= 0 else None
+    return min(found, MOST_FIGURE) if math.isfinite(found) and found >= 0 else None
 
 
 def _signal(number: int) -> str:
