@@ -241,7 +241,7 @@ def _change(kind: str, wanted: Map, there: KernelMap, owned: _Owned) -> MapChang
     left = len(old) - len(gone) + len(come)
     if kind in ("cut", "states") and any(key in there.leases for key in gone):
         return None
-    outgrown = there.size is not None and room_for(left) != there.size
+    outgrown = there.size is not None and room_for(left) > there.size
     if (gone or come) and (outgrown or (kind in ("cut", "slots") and not left)):
         return None
     return MapChange(replace(wanted, size=there.size, counter=there.counter), gone, come)

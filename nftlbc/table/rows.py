@@ -38,6 +38,7 @@ class Rows:
     states: Sections = field(default_factory=dict)
     cut: Sections = field(default_factory=dict)
     traffic: Sections = field(default_factory=dict)
+    backends_noted: int = 0
 
     def add(self, pool: Pool, marks: Sequence[int], number: int) -> None:
         """The rows of one pool but its slots."""
@@ -69,6 +70,7 @@ class Rows:
     def note(self, pool: Pool, marks: Sequence[int]) -> None:
         """What no rule looks up, or only for packets that come later."""
         farm = pool.farm
+        self.backends_noted += len(marks)
         known = [
             (mark, each.remembered)
             for mark, each in zip(marks, pool.backends, strict=True)
@@ -169,7 +171,9 @@ class Rows:
                 self._map(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
             ]
         records = self._map("farms", "typeof meta priority . ct mark", None, self.records)
-        states = self._map("states", "type mark", None, self.states)
+        # Whoever falls, there is room: a map that changes its size is read and made anew.
+        size = self.sizes.get("states") or room_for(self.backends_noted)
+        states = Map(f"states_{size}", "type mark", None, size, sections=self.states)
         return [*(each for each in found if each.sections), records, states]
 
 
