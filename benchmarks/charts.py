@@ -42,7 +42,7 @@ def lines(title: str, under: str, series: Mapping[str, Points], unit: str) -> st
 def _lines(title: str, under: str, series: dict[str, Points], unit: str) -> Iterator[str]:
     xs = sorted({x for points in series.values() for x, _ in points})
     values = [y for points in series.values() for _, y in points]
-    low, high = floor(log10(min(values))), log10(max(values)) + 0.08
+    low, high = log10(min(values)) - 0.12, log10(max(values)) + 0.08
     first, last = log10(xs[0]), max(log10(xs[-1]), log10(xs[0]) + 1)
 
     def across(x: float) -> float:
@@ -59,10 +59,10 @@ def _lines(title: str, under: str, series: dict[str, Points], unit: str) -> Iter
     yield _STYLE
     yield f'<text x="10" y="22" font-weight="600">{escape(title)}</text>'
     yield f'<text class="small" x="10" y="42">{escape(under)}</text>'
-    for power in range(low, floor(high) + 1):
-        for part in (1, 3) if high - low < 2.5 else (1,):
-            tick = part * 10.0**power
-            if log10(tick) <= high:
+    parts = (1, 2, 5) if high - low < 2 else (1,)
+    for power in range(floor(low), floor(high) + 1):
+        for tick in (part * 10.0**power for part in parts):
+            if low <= log10(tick) <= high:
                 yield _level(up(tick), f"{tick:.10g} {unit}")
     for x in xs:
         text = f"{x:,.0f}".replace(",", " ") + (" farms" if x == xs[-1] else "")
@@ -92,9 +92,16 @@ def _names(series: dict[str, Points], across: Place, up: Place) -> Iterator[str]
         (up(points[-1][1]), across(points[-1][0]), number, name)
         for number, (name, points) in enumerate(series.items())
     )
+    end = max(x for _, x, _, _ in places)
     free: dict[float, float] = {}
     for y, x, number, name in places:
-        y = max(y + 4, free.get(x, 0.0))
+        # A line that ends early has others around it: its name goes above them.
+        y = max(y + (4 if x == end else -12), free.get(x, 0.0))
         free[x] = y + 15
         colour = min(number, _COLOURS - 1)
-        yield f'<text class="t{colour}" x="{x + 8:.1f}" y="{y:.1f}">{escape(name)}</text>'
+        text = escape(name if x == end else f"{name}, no further")
+        anchor = "start" if x == end else "middle"
+        yield (
+            f'<text class="t{colour}" x="{x + 8 * (x == end):.1f}" y="{y:.1f}" '
+            f'text-anchor="{anchor}">{text}</text>'
+        )

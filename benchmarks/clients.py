@@ -18,7 +18,7 @@ from benchmarks.farms import PORT, Farms
 from benchmarks.figures import Figure
 from benchmarks.network import Load, network
 from benchmarks.peers.ours import Ours, Script
-from benchmarks.peers.peer import Peer
+from benchmarks.peers.peer import Peer, TooSlow
 
 PART = "clients"
 SIZE, RATE, AT_ONCE = 100, 8_000, 500
@@ -54,7 +54,12 @@ def figures(program: Path, folder: Path, count: int, *, few: bool) -> Iterator[F
             if few and name in ("nginx", "nftlb") and not death:
                 continue
             least = int(RATE * (DIES_AFTER + 6))
-            yield _one(program, folder, what, name, make, meanwhile, max(count, least * death))
+            most = max(count, least * death)
+            try:
+                yield _one(program, folder, what, name, make, meanwhile, most)
+            except TooSlow:
+                note = "a change takes more than a minute"
+                yield Figure(PART, f"{what}: failed", name, SIZE, [], "", note=note)
     for name in ("nftlb", "iptables"):
         note = "not run: has no checks; who watches for it decides"
         yield Figure(PART, "a backend dies: failed", name, SIZE, [], "", note=note)

@@ -37,7 +37,7 @@ def figures(program: Path, folder: Path, sizes: Sequence[int], rounds: int) -> I
     for size in sizes:
         yield from _at_size(program, folder / str(size), Farms(size, persist=False), rounds, slow)
     wanted = Farms(sizes[min(1, len(sizes) - 1)])
-    yield from _at_size(program, folder / "persist", wanted, rounds, slow)
+    yield from _at_size(program, folder / "persist", wanted, rounds, set())
 
 
 def _at_size(
