@@ -41,10 +41,18 @@ farm pinged {
 }
 """
 
+# A checkout in /tmp goes on being there.
+OWN_TMP = f"""
+here=$(mktemp -d)
+mount -t tmpfs none $here
+mkdir -p $here{str(ROOT).removeprefix("/tmp")}
+mount --rbind {ROOT} $here{str(ROOT).removeprefix("/tmp")}
+mount --move $here /tmp
+"""
 BOX = f"""
 set -e
 mount --make-rprivate /
-mount -t tmpfs none /tmp
+{OWN_TMP if ROOT.is_relative_to("/tmp") else "mount -t tmpfs none /tmp"}
 mount -t tmpfs none /run
 mkdir {lock._FOLDER}
 mount --bind {lock._FOLDER} {lock._FOLDER}

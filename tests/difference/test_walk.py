@@ -66,7 +66,8 @@ class _Clients:
             for listener in listeners[:1]:
                 ports = {listener.to or each.port or listener.last for each in farm.backends}
                 number = next(self._numbers)
-                client = self.ground.client(number, listener.family)
+                # Far apart: some farms know their clients by networks.
+                client = self.ground.client(number << 8 | 1, listener.family)
                 to = (listener.address, listener.last, listener.protocol)
                 with self.ground.serving({(listener.protocol, port) for port in ports}) as servers:
                     packet = Packet(client, 1024 + number, *to)

@@ -87,6 +87,14 @@ def _server() -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def close() -> None:
+    """Ends it, where it runs."""
+    if _server.cache_info().currsize:
+        server = _server()
+        _server.cache_clear()
+        server.communicate(timeout=30)
+
+
 def inside(steps: list[dict[str, str]], *, path: str | None = None) -> list[Any]:
     """The results of steps in a namespace of their own.
 
