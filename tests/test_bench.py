@@ -32,7 +32,7 @@ def test_a_picture_names_every_line_and_holds_its_points() -> None:
     series = {"a <b>": [(1, 5.0), (10_000, 5.0)], "c": [(1, 5.0), (100, 5000.0)], "none": []}
     root = ElementTree.fromstring(charts.lines("title", "under", series, "µs"))
     texts = [each.text for each in root.iter() if each.tag.endswith("text")]
-    assert {"title", "a <b>", "c", "10 000 farms"} <= set(texts)
+    assert {"title", "a <b>", "c, no further", "10 000 farms"} <= set(texts)
     assert "none" not in texts
     lines = [each.attrib["points"] for each in root.iter() if each.tag.endswith("polyline")]
     assert len(lines) == 2
