@@ -51,7 +51,7 @@ def figures(program: Path, folder: Path, count: int, *, few: bool) -> Iterator[F
     ):
         death = meanwhile is _dies
         for name, make in makers.items():
-            if few and name in ("nginx", "nftlb") and not death:
+            if few and name in ("nginx", "nftlb"):
                 continue
             least = int(RATE * (DIES_AFTER + 6))
             most = max(count, least * death)
