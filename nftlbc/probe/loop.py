@@ -63,7 +63,6 @@ class _Loop:
         self._settling: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
         self._told: dict[str, float] = {}
-        self._what = ""
         self._shared_since = time.monotonic()
         self._written = self._shared_since - _FLUSH  # the first tick tells that checks are made
         self._count_after = 0.0
@@ -119,12 +118,7 @@ class _Loop:
         unchecked = [each for each in farms if _states(each) != _states(before[each.name])]
         self._watched.remember(farms)
         self._rounds.lay_out()
-        farms_checked = sum(bool(each.checks) for each in farms)
-        what = f"checking {len(self._rounds)} backends of {farms_checked} farms"
-        notify(f"STATUS={what}")
-        if what != self._what:  # also what it begins with: the journal shows that it runs
-            self._what = what
-            self._say([Event("started", "", "", what)])
+        notify(f"STATUS=checking {len(self._rounds)} backends")
         for each in packages.missing(self._file.farms()):
             self._complain("error", f"{each.message}, and is not made: {each.help}")
         if unchecked:

@@ -128,7 +128,8 @@ def test_all_at_once_and_flapping(tmp_path: Path) -> None:
         for n in (1, 2, 3):
             net.box.start_servers(f"10.0.0.{n}")
         loop.says("web: at its quorum again")
-        loop.says("web/b3 up")
+        for n in (1, 2, 3):
+            loop.says(f"web/b{n} up")
         assert net.who(9) == {f"10.0.0.{n}": 3 for n in (1, 2, 3)}
         _flap(net, loop)
 
