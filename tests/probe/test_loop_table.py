@@ -121,7 +121,7 @@ def test_the_farms_file_is_edited(tmp_path: Path) -> None:
     with network(tmp_path, first) as net, net.loop() as loop:
         # A mistake: told once, and the old checks go on.
         net.write(first.replace("interval 30s", "interval thirty"))
-        loop.says("farms.lb has mistakes: nftlbc check")
+        loop.says("farms.lb:5:26: 'thirty' is not a time: nftlbc check")
         time.sleep(1.2)
         assert len(loop.lines) == 1, loop.text
         # Other checks hold at once, however long the old interval was. What else is new waits.
