@@ -314,7 +314,13 @@ class _Loop:
 
 
 def _states(farm: Farm) -> list[object]:
-    return [(each.standing, each.remembered.cut) for each in farm.backends]
+    """What is written at once: also what checks say of one that is held by hand, so that whoever
+    puts it back knows it."""
+    return [
+        (each.standing, each.remembered.cut, check.state if check else "up")
+        for each in farm.backends
+        for check in [each.remembered.check]
+    ]
 
 
 def _words(problem: NftError | OSError) -> str:
