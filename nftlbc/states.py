@@ -84,6 +84,11 @@ class Remembered:
         return _STANDING[worst]
 
     @property
+    def failed(self) -> bool:
+        """Its checks hold it down."""
+        return self.check is not None and self.check.state == "down"
+
+    @property
     def cut(self) -> bool:
         """Its open connections are ended."""
         return self.hand is not None and self.hand.state == "disable"

@@ -192,7 +192,7 @@ def _by(backend: Backend) -> str:
     known = backend.remembered
     if backend.standing == backend.state:
         return ""
-    if known.hand is not None and known.check is not None and known.check.state == "down":
+    if known.hand is not None and known.failed:
         return f" (by hand, {known.hand.by}, and by its checks)"
     if known.hand is not None:
         return f" (by hand, {known.hand.by})"

@@ -12,7 +12,7 @@ from nftlbc.states import Seconds
 from nftlbc.table.model import BACKEND_BITS, OURS, Destination, ElementKey, Note
 from nftlbc.table.numbers import InUse, farm_hash, known_as, slot_hash
 
-_CHAIN = re.compile(r"farm-(?P<farm>.+)-(?P<family>[46])\Z")
+FARM_CHAIN = re.compile(r"farm-(?P<farm>.+)-(?P<family>[46])\Z")
 _NUMBER = re.compile(r"0x[0-9a-f]{8}\Z")
 
 
@@ -33,12 +33,17 @@ def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
 
 def probed(kernel: KernelTable) -> Seconds | None:
     """When checks were last made; None: never, or nobody remembers."""
+    found = (text for key, text in notes(kernel, "states") if key == states.PROBED_KEY)
+    return next(map(states.probed_of, found), None)
+
+
+def notes(kernel: KernelTable, kind: str) -> Iterator[tuple[ElementKey, str]]:
+    """What the sets of a kind, ``states`` or ``farms``, keep beside their elements."""
     for name, each in kernel.maps.items():
-        if name.startswith("states_") and each.contents is not None:
-            note = each.elements.get(states.PROBED_KEY)
-            if isinstance(note, Note):
-                return states.probed_of(note.text)
-    return None
+        if name.partition("_")[0] == kind and each.contents is not None:
+            for key, data in each.elements.items():
+                if isinstance(data, Note):
+                    yield key, data.text
 
 
 def destinations(kernel: KernelTable, kind: str) -> Iterator[tuple[str, int, Destination]]:
@@ -88,7 +93,7 @@ def farm_numbers(kernel: KernelTable) -> dict[str, int]:
     found: dict[str, int] = {}
     taken: set[int] = set()
     for name, chain in kernel.chains.items():
-        match = _CHAIN.match(name)
+        match = FARM_CHAIN.match(name)
         if match is None or (farm := match["farm"]) in found:
             continue
         written = chain.comment or ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,13 +16,12 @@ from nftlbc import states
 from nftlbc.farms import Backend, Family, Farm, Forward, Listener, Protocol, family_of
 from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import in_use
-from nftlbc.plan.in_use import destinations, farm_numbers
+from nftlbc.plan.in_use import FARM_CHAIN, destinations, farm_numbers, notes
 from nftlbc.states import NOTHING, Remembered
 from nftlbc.table import recorded
-from nftlbc.table.model import BACKEND_BITS, OURS, ElementData, ElementKey, Note
+from nftlbc.table.model import BACKEND_BITS, OURS, ElementData, ElementKey
 from nftlbc.table.numbers import known_as
 
-_CHAIN = re.compile(r"farm-(?P<farm>.+)-[46]\Z")
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 """What no name of a backend has, unless a hand has put it there; it could not be written again."""
 _FARM = "farm known { listen 192.0.2.1 tcp port 1; backend known 192.0.2.1; "
@@ -45,7 +44,7 @@ class Recalled:
 def remembered(kernel: KernelTable) -> dict[int, Remembered]:
     """What is remembered of backends beyond the file, by mark."""
     found = {}
-    for mark, note in _notes(kernel, "states"):
+    for mark, note in notes(kernel, "states"):
         if isinstance(mark, int):
             record = states.of_text(note)
             if record != NOTHING:
@@ -111,20 +110,12 @@ def records_of(kernel: KernelTable) -> dict[str, str]:
     """What the table has recorded of farms, by name."""
     names = {number: name for name, number in farm_numbers(kernel).items()}
     parts: defaultdict[str, dict[int, str]] = defaultdict(dict)
-    for key, note in _notes(kernel, "farms"):
+    for key, note in notes(kernel, "farms"):
         if isinstance(key, tuple) and len(key) == 2 and key[0] in names:
             number, piece = key
             if isinstance(piece, int):
                 parts[names[number]][piece] = note  # type: ignore[index]
     return {name: recorded.whole(some) for name, some in parts.items()}
-
-
-def _notes(kernel: KernelTable, kind: str) -> Iterator[tuple[ElementKey, str]]:
-    for name, each in kernel.maps.items():
-        if name.partition("_")[0] == kind and each.contents is not None:
-            for key, data in each.elements.items():
-                if isinstance(data, Note):
-                    yield key, data.text
 
 
 _Server = tuple[int, str, str, int | None]
@@ -184,7 +175,7 @@ def _listens(key: ElementKey) -> bool:
 
 
 def _farm_of(chain: str) -> str | None:
-    match = _CHAIN.match(chain)
+    match = FARM_CHAIN.match(chain)
     return match["farm"] if match else None
 
 

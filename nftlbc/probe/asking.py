@@ -57,8 +57,7 @@ def samples(uses: Iterable[Use]) -> int:
 
 
 def is_down(use: Use) -> bool:
-    check = use.backend.remembered.check
-    return check is not None and check.state == "down"
+    return use.backend.remembered.failed
 
 
 async def ask_all(

@@ -189,7 +189,7 @@ def suspicion(farms: Iterable[Farm], outcomes: Mapping[str, Mapping[str, Outcome
         for each in farm.backends:
             outcome = found.get(each.name)
             check = each.remembered.check
-            if outcome is None or (check is not None and check.state == "down"):
+            if outcome is None or each.remembered.failed:
                 continue
             silent = not outcome.passed and outcome.silent
             # A machine that answers at all is no sign of a network that is down.

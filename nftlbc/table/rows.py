@@ -179,9 +179,7 @@ class Rows:
 
 def ended(farm: Farm, record: Remembered) -> bool:
     """Whether the open connections of a backend that stands so are ended."""
-    check = record.check
-    failed = check is not None and check.state == "down"
-    return record.cut or (failed and farm.on_down == "reset")
+    return record.cut or (record.failed and farm.on_down == "reset")
 
 
 def _interval(name: str, key: str, data: str | None, sections: Sections) -> Map:
