@@ -36,7 +36,8 @@ _PATHS: Final = {(1, 2, 1): "protocol", (4, 1, 1): "state", (_MARK,): "mark"}
 """Where values stand: CTA_TUPLE_ORIG's protocol, the state of a TCP connection, the mark."""
 _INSIDE: Final = {path[:n] for path in _PATHS for n in range(1, len(path))}
 _TCP: Final = 6
-OPEN: Final = frozenset({1, 2, 3})
+SYN_SENT: Final = 1
+OPEN: Final = frozenset({SYN_SENT, 2, 3})
 """SYN_SENT, SYN_RECV, ESTABLISHED. What is closing or closed stays listed for minutes."""
 _WALK: Final = 4_000
 """Walking through the kernel's list takes as long (20 ms) as handing out so many entries: those

@@ -18,9 +18,9 @@ from nftlbc.plan import recall
 from nftlbc.plan.in_use import in_use
 from nftlbc.plan.recall import Recalled
 from nftlbc.plan.remembering import overlay
-from nftlbc.states import Seconds
+from nftlbc.states import Seconds, of_text
 from nftlbc.table.build import build
-from nftlbc.table.model import OURS, Table
+from nftlbc.table.model import OURS, Note, Table
 from nftlbc.table.numbers import InUse
 
 _TRIES = 3
@@ -64,6 +64,16 @@ class Plan:
             if wanted.name.startswith(("backends", "addresses")):
                 gone.difference_update(key for key in wanted.elements if isinstance(key, int))
         return gone
+
+    @property
+    def failed(self) -> set[int]:
+        """The marks of backends that it notes as down by their checks."""
+        return {
+            key
+            for each in self._changes("states")
+            for key, note in each.come.items()
+            if isinstance(key, int) and isinstance(note, Note) and of_text(note.text).failed
+        }
 
     def _changes(self, kind: str) -> list[MapChange]:
         changes = self.difference.maps if self.difference else ()

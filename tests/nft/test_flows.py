@@ -7,18 +7,21 @@ import struct
 
 import pytest
 from netlink_namespace import in_namespace
-from test_conntrack import ESTABLISHED, OURS, entry, message
+from test_conntrack import ESTABLISHED, OURS, SYN_SENT, entry, message
 
 from nftlbc.nft import conntrack, flows, waking
 from nftlbc.nft.flows import TCP, UDP, Flow
 from nftlbc.nft.netlink.connection import open_socket
+from nftlbc.plan import settling
 
 CREATE = 0x1 | 0x4 | 0x200 | 0x400
 
 
-def made(number: int, mark: int, protocol: int, *, six: bool = False) -> None:
+def made(
+    number: int, mark: int, protocol: int, *, six: bool = False, state: int = ESTABLISHED
+) -> None:
     with open_socket() as kernel:
-        body = entry(number, mark, protocol, ESTABLISHED, six=six)
+        body = entry(number, mark, protocol, state, six=six)
         family = socket.AF_INET6 if six else socket.AF_INET
         kernel.send(message(body, flags=CREATE, family=family))
         assert struct.unpack_from("=i", kernel.recv(4096), 16) == (0,)
@@ -51,6 +54,33 @@ def test_listed_and_forgotten() -> None:
     left = conntrack.count()
     assert (left.tcp, left.flows) == ({OURS + 5: 1}, {OURS + 5: 1, OURS + 6: 1})
     assert conntrack.count([OURS + 6]).flows[OURS + 6] == 1
+
+
+@in_namespace
+def test_who_was_not_answered_is_balanced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, left, cut, well = OURS + 5, OURS + 6, OURS + 7, OURS + 8
+    for n, mark in enumerate((failed, left, cut, well)):
+        made(10 * n, mark, TCP, state=SYN_SENT)
+        made(10 * n + 1, mark, TCP, state=SYN_SENT, six=True)
+        made(10 * n + 2, mark, TCP)
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        """While one waits, a client that was not there before comes."""
+        pauses.append(seconds)
+        made(99, left, TCP, state=SYN_SENT)
+
+    monkeypatch.setattr(settling.time, "sleep", pause)
+    monkeypatch.setattr(settling, "_woken", lambda ending, _: len(ending))
+    settled = settling.settled({failed, left, cut}, {cut}, {failed})
+    assert (settled.retried, settled.moved, settled.cut, settled.waiting) == (6, 0, 1, 1)
+    assert list(settled.lines())[0] == "6 clients without an answer: balanced anew at the next try"
+    assert len(pauses) == 1
+    assert conntrack.count().tcp == {failed: 1, left: 2, cut: 1, well: 3}
+    # Of those that fail their checks nothing is waited for.
+    made(10, failed, TCP, state=SYN_SENT)
+    assert settling.settled({failed}, (), {failed}).retried == 1
+    assert len(pauses) == 1
 
 
 @pytest.mark.parametrize("family", [4, 6])
