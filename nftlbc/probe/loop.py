@@ -208,8 +208,6 @@ class _Loop:
                 self._not_before = time.monotonic() + min(_AGAIN, self._every)
                 raise
             self._unwritten -= names
-        if len(self._rounds):
-            await asyncio.to_thread(self._watched.probed, int(time.time()))
         self._say(events)
         for each in urgent:
             self._commands.call(before[each.name], each)
@@ -304,13 +302,15 @@ class _Loop:
             self._count_after = begin + took * _COUNTING
 
     async def _flush(self) -> None:
-        """Writes the records that waited."""
+        """Writes the records that waited, and that checks are made."""
         self._written = time.monotonic()
         names = self._unwritten & self._watched.farms.keys()
         if names:
             some = [self._watched.farms[name] for name in sorted(names)]
             await asyncio.to_thread(self._watched.change, some)
         self._unwritten -= names
+        if len(self._rounds):
+            await asyncio.to_thread(self._watched.probed, int(time.time()))
 
 
 def _states(farm: Farm) -> list[object]:

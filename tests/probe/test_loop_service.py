@@ -83,6 +83,13 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def test_a_quiet_loop_tells_that_checks_are_made(tmp_path: Path) -> None:
+    with network(tmp_path, farm(2)) as net:
+        assert "probed=" not in net.nft("list", "table", "inet", "nftlbc")
+        with net.loop():
+            wait_for(lambda: "probed=" in net.nft("list", "table", "inet", "nftlbc"))
+
+
 def test_records_are_written_at_the_end(tmp_path: Path) -> None:
     """What only the memory knew: that one of two successes was there."""
     slow = "check tcp { interval 1s; timeout 300ms; fall 1; rise 9 }"
