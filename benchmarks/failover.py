@@ -64,18 +64,21 @@ def main(arguments: Sequence[str]) -> None:
             stack.enter_context(ready([*middle, *NFTLBC, "probe", str(file), "--every", "2s"]))
             for kind, bound in KINDS.items():
                 found = [_death(left, right, servers, n % 4, kind) for n in range(deaths)]
-                times = sorted(each.last for each in found)
-                print(
-                    f"{kind}: the last client after {times[0] * 1000:.0f} to "
-                    f"{times[-1] * 1000:.0f} ms, median {statistics.median(times) * 1000:.0f} ms, "
-                    f"bound {bound * 1000:.0f} ms, beyond it {sum(t > bound for t in times)} of "
-                    f"{deaths}; {statistics.fmean(each.sent for each in found):.0f} clients sent there; "
-                    f"of {sum(each.clients for each in found)} in all "
-                    f"{sum(each.failed for each in found)} did not get in within {PATIENCE:.0f} s, "
-                    f"{sum(each.elsewhere for each in found)} of them not sent there; "
-                    f"load {os.getloadavg()[0]:.1f}",
-                    flush=True,
-                )
+                print(_line(kind, bound, found), flush=True)
+
+
+def _line(kind: str, bound: float, found: Sequence[_Death]) -> str:
+    times = sorted(each.last for each in found)
+    return (
+        f"{kind}: the last client after {times[0] * 1000:.0f} to {times[-1] * 1000:.0f} ms, "
+        f"median {statistics.median(times) * 1000:.0f} ms, bound {bound * 1000:.0f} ms, "
+        f"beyond it {sum(t > bound for t in times)} of {len(found)}; "
+        f"{statistics.fmean(each.sent for each in found):.0f} clients sent there each time; "
+        f"of {sum(each.clients for each in found)} in all "
+        f"{sum(each.failed for each in found)} did not get in within {PATIENCE:.0f} s, "
+        f"{sum(each.elsewhere for each in found)} of them not sent there; "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def _server(inside: Sequence[str], number: int) -> subprocess.Popen[bytes]:

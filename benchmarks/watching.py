@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import commands, farms
 from benchmarks.closed_loop import NFTLBC, PYTHON, end, ready
 
-DEATHS = 10
+DEATHS = 20
 _ONE = """farm watched {
     listen 203.255.0.1 tcp port 80
     check tcp { interval 100ms; timeout 100ms; fall 3; rise 1 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from typing import TYPE_CHECKING
 
 from nftlbc.diagnostics import Also, Diagnostic, error, near
@@ -35,7 +36,7 @@ class Recovery:
     """What a parse does where its source is wrong."""
 
     def __init__(self, parse: Parse) -> None:
-        self.parse = parse
+        self.parse: Parse = weakref.proxy(parse)  # a cycle would keep all that was parsed
         self.stray = False
         """Statements of a farm stand outside of one, which has been told."""
 

@@ -2,8 +2,8 @@
 
 Flows of UDP that are stuck to a backend that is gone are taken off that list, so that their next
 packet is balanced anew. So are TCP connections that it has not answered: the client's next SYN, a
-second after its first, goes to a backend that lives, and nothing is lost but that second. Clients of
-backends that are cut off and only wait are reached.
+second after its first, goes to a backend that lives, and nothing is lost but that second. Clients
+of backends that are cut off and only wait are reached.
 """
 
 from __future__ import annotations

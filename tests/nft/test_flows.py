@@ -74,7 +74,8 @@ def test_who_was_not_answered_is_balanced_anew(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(settling, "_woken", lambda ending, _: len(ending))
     settled = settling.settled({failed, left, cut}, {cut}, {failed})
     assert (settled.retried, settled.moved, settled.cut, settled.waiting) == (6, 0, 1, 1)
-    assert list(settled.lines())[0] == "6 clients without an answer: balanced anew at the next try"
+    told = "6 clients without an answer: balanced anew at the next try"
+    assert next(settled.lines()) == told
     assert len(pauses) == 1
     assert conntrack.count().tcp == {failed: 1, left: 2, cut: 1, well: 3}
     # Of those that fail their checks nothing is waited for.
