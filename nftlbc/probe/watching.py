@@ -187,7 +187,8 @@ class Watched:
         """All farms, compared with the table as it is now."""
         kernel = planning.read()
         plan = planning.between(kernel, tuple(farms))
-        changing.send(plan.transaction)
+        with self._events.deaf():  # the table is read again in any case
+            changing.send(plan.transaction)
         self._put_back = self._put_back or kernel is None
         self._events.drain()  # our own; what comes from now on is told
         again = planning.read()

@@ -261,6 +261,19 @@ def test_events_of_our_table_alone() -> None:
 
 
 @in_namespace
+def test_events_that_nobody_wants() -> None:
+    load("table inet nftlbc { chain c { }; }")
+    with netlink.Events() as events:
+        with events.deaf():
+            load("add rule inet nftlbc c accept")
+        assert not select.select([events], [], [], 0.1)[0]
+        assert not events.drain()
+        load("add rule inet nftlbc c accept")
+        assert select.select([events], [], [], 5)[0]
+        assert events.drain()
+
+
+@in_namespace
 def test_events_that_were_lost() -> None:
     load("table inet other { map a { type mark : mark; }; }")
     with netlink.Events() as events:
