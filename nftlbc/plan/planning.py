@@ -99,6 +99,14 @@ def read() -> KernelTable | None:
     return netlink.read(elements=lambda each: "dynamic" not in each.flags)
 
 
+def running() -> KernelTable:
+    """The same. Raises NftError where there is none, too."""
+    kernel = read()
+    if kernel is None:
+        raise NftError(NO_TABLE, APPLY_FIRST)
+    return kernel
+
+
 def plan(
     farms: Sequence[Farm],
     ending: Collection[int] | None = (),
@@ -173,7 +181,7 @@ def apply(
     Where the table changed between reading and sending (another program's hand, an entry that
     ended), it is read again. Raises NftError where the change is refused all the same.
     """
-    return _send(lambda: plan(farms, ending, edit, probed=probed))
+    return sent(lambda: plan(farms, ending, edit, probed=probed))
 
 
 def change(edit: Edit, *, probed: bool = False) -> Plan:
@@ -181,19 +189,19 @@ def change(edit: Edit, *, probed: bool = False) -> Plan:
 
     Raises NftError as ``apply``, and where there is no table; and what ``edit`` raises.
     """
-    return _send(lambda: changed(edit, probed=probed))
+    return sent(lambda: changed(edit, probed=probed))
 
 
 def changed(edit: Edit, *, probed: bool = False) -> Plan:
     """What ``change`` would do."""
-    kernel = read()
-    if kernel is None:
-        raise NftError(NO_TABLE, APPLY_FIRST)
+    kernel = running()
     now = int(time.time()) if probed else None
     return between(kernel, edit(recall.recall(kernel)), (), now)
 
 
-def _send(make: Callable[[], Plan]) -> Plan:
+def sent(make: Callable[[], Plan]) -> Plan:
+    """Carries a plan out; makes another where the table changed meanwhile. Raises NftError where
+    the change is refused all the same, and what ``make`` raises."""
     refused: tuple[Transaction, NftError] | None = None
     for _ in range(_TRIES):
         found = make()
