@@ -1,6 +1,7 @@
 """``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost of
 counting, and checks, as a table. Others, each by its name: ``closed-loop`` (weights that follow),
-``failover``, ``watching`` (the loop with 10 000 farms); the first lines of their modules say more.
+``failover``, ``watching`` (the loop with 10 000 farms), ``profiles``, ``kernel-memory``; the first
+lines of their modules say more.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -16,11 +17,23 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import checks, closed_loop, commands, failover, farms, traffic, watching
+from benchmarks import (
+    checks,
+    closed_loop,
+    commands,
+    failover,
+    farms,
+    kernel_memory,
+    profiles,
+    traffic,
+    watching,
+)
 
 OTHERS = {
     "closed-loop": closed_loop.main,
     "failover": failover.main,
+    "kernel-memory": kernel_memory.main,
+    "profiles": profiles.main,
     "watching": watching.main,
 }
 NFTLBC = [sys.executable, "-m", "nftlbc"]

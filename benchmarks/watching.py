@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
             subprocess.run([*inside, "ip", *line.split()], check=True)
         file = Path(name) / "farms.lb"
         file.write_text(text(count, scheduler))
-        many, one = _server(inside, 8080), _server(inside, 9000)
+        many, one = server(inside, 8080), server(inside, 9000)
         try:
             commands.once([*inside, *NFTLBC, "apply", "--quiet", str(file)])
             begin = time.monotonic()
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
                     one.wait()
                     _line(loop, "down")
                     times.append(time.monotonic() - died)
-                    one = _server(inside, 9000)
+                    one = server(inside, 9000)
                     _line(loop, "up")
                 print(
                     f"from a death to the end of its transaction: {min(times) * 1000:.0f} to "
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
             end(many)
 
 
-def _server(inside: Sequence[str], port: int) -> subprocess.Popen[bytes]:
+def server(inside: Sequence[str], port: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [*inside, *PYTHON, "benchmarks.answering", str(port)], stdout=subprocess.PIPE
     )
