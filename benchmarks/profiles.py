@@ -2,8 +2,8 @@
 
 compile, apply (nothing changed), status and probe of farms of ten backends, each in a process of
 its own, in a network namespace. The profiler makes everything slower, calls most of all, so shares
-are told and not seconds: of each package with what it calls of others (the kernel, nft, Python), and
-of the dearest functions. The seconds and the memory are those of a run without the profiler.
+are told and not seconds: of each package with what it calls of others (the kernel, nft, Python),
+and of the dearest functions. The seconds and the memory are those of a run without the profiler.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nftlbc.cli import completing
 from nftlbc.cli.arguments import NoWait
+from nftlbc.cli.spans import seconds
 from nftlbc.cli.terminal import DEFAULT_FILE, Status, fail, warn, write
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ FileOption = Annotated[
     str | None,
     typer.Option("--file", metavar="FILE", help=f"Has the on-change commands; {DEFAULT_FILE}."),
 ]
+_YEAR = 365 * 86_400.0
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings.")]
-_TIME = re.compile(r"(?:\d{1,9}(?:s|m|h|d))+\Z")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,13 +62,13 @@ def drain(
     """Take backends out gently: no new clients; open connections and known clients stay."""
     if timeout is not None and not wait:
         raise typer.BadParameter("it goes with --wait", param_hint="--timeout")
-    seconds = _seconds(timeout or "10m")
+    limit = seconds("--timeout", timeout or "10m", least=0, most=_YEAR)
     done = _hold(backends, "let-go" if let_go else "drain", file, no_wait, quiet)
     if wait:
         from nftlbc.cli.waiting import wait_for
 
         names = [f"{each.farm}/{each.after.name}" for each in done.touched]
-        wait_for(names, [each.mark for each in done.touched], seconds, quiet=quiet)
+        wait_for(names, [each.mark for each in done.touched], limit, quiet=quiet)
 
 
 def disable(
@@ -165,10 +164,3 @@ def _who() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-def _seconds(text: str) -> int:
-    if not _TIME.match(text):
-        raise typer.BadParameter("times are 30s, 10m, 1h30m", param_hint="--timeout")
-    parts = re.findall(r"(\d+)([smhd])", text)
-    return sum(int(number) * _UNITS[unit] for number, unit in parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nftlbc.cli.arguments import FileArgument, NoWait, Quiet
+from nftlbc.cli.spans import seconds
 from nftlbc.cli.terminal import (
     DEFAULT_FILE,
     READER_GONE,
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from nftlbc.probe.asking import Progress
     from nftlbc.probe.judging import Event
     from nftlbc.probe.once import Run
-
-_EVERY = re.compile(r"(\d{1,9})(ms|s|m)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 NoHold = Annotated[
     bool,
@@ -166,9 +163,12 @@ class _Telling:
 
     def __init__(self, json: bool) -> None:
         self._json = json
+        self._to_terminal = sys.stdout.isatty()
         self.reader_gone = False
 
     def __call__(self, events: Sequence[Event]) -> None:
+        if not self._to_terminal:
+            events = [each for each in events if each.kind != "started"]
         try:
             sys.stdout.write(_lines(events, json=self._json))
             sys.stdout.flush()
@@ -178,15 +178,6 @@ class _Telling:
                 signal.raise_signal(signal.SIGTERM)
         except OSError:
             return
-
-
-def seconds(option: str, text: str) -> float:
-    """``2s``, ``500ms``, ``1m``; ends with 2 where it is no such time."""
-    match = _EVERY.fullmatch(text)
-    time_ = int(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0.05 <= time_ <= 86_400:
-        fail(Status.USAGE, f"{option} takes a time from 50ms to 1440m such as 2s, not {text!r}")
-    return time_
 
 
 def progress(quiet: bool) -> Progress | None:

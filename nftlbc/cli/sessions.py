@@ -24,7 +24,7 @@ def sessions(
         str | None,
         typer.Argument(
             ...,
-            metavar="[FARM]",
+            metavar="FARM",
             help="Only the clients of this farm.",
             autocompletion=completing.farms,
         ),

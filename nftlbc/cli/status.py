@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nftlbc.cli import completing
+from nftlbc.cli.spans import seconds
 from nftlbc.cli.terminal import Status, colour, fail, write, write_file
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def status(
         str | None,
         typer.Argument(
             ...,
-            metavar="[FARM]",
+            metavar="FARM",
             help="This farm alone.",
             show_default=False,
             autocompletion=completing.farms,
@@ -43,9 +44,8 @@ def status(
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, with rates.")] = False,
     interval: Annotated[
-        float,
-        typer.Option("--interval", metavar="SECONDS", min=0.1, max=86400, help="With --watch."),
-    ] = 2.0,
+        str, typer.Option("--interval", metavar="TIME", help="How often, with --watch.")
+    ] = "2s",
     json: Annotated[bool, typer.Option("--json", help="As a JSON document.")] = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="In Prometheus's text format.")
@@ -72,7 +72,7 @@ def status(
         return
     try:
         if watch:
-            _watch(farm, interval, everything, json)
+            _watch(farm, seconds("--interval", interval), everything, json)
             return
         snapshot = _look(farm)
     except _NothingToShowError as nothing:

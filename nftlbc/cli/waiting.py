@@ -19,7 +19,7 @@ _LINES = 10.0
 _WIDTH = 24
 
 
-def wait_for(names: Sequence[str], marks: Sequence[int], seconds: int, *, quiet: bool) -> None:
+def wait_for(names: Sequence[str], marks: Sequence[int], seconds: float, *, quiet: bool) -> None:
     """Returns when nothing is open to these backends; ends with 4 when that takes longer than so
     many seconds. Ctrl-C ends the waiting alone."""
     shown = names[0] if len(names) == 1 else counted(len(names), "backend")

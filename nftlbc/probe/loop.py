@@ -84,6 +84,10 @@ class _Loop:
             with _lasting():
                 await asyncio.to_thread(self._file.read)
                 await self._take_over()
+            checked = sum(bool(each.checks) for each in self._watched.farms.values())
+            what = f"{checked} farm{'' if checked == 1 else 's'}"
+            text = f"checking {len(self._rounds)} backends of {what}; Ctrl-C ends it"
+            self._say([Event("started", "", "", text)])
             works = (self._rounds.run(), self._judge(), self._tick(), self._beat())
             parts = [asyncio.create_task(work) for work in works]
             stop = asyncio.create_task(self._stop.wait())

@@ -21,6 +21,7 @@ def as_json(snapshot: Snapshot, rates: Mapping[Who, Rate] | None = None) -> Json
         "probed": snapshot.probed,
         "connections": not snapshot.unknown,
         "astray": snapshot.astray,
+        "gone": snapshot.gone,
         "farms": [
             {
                 "name": name,
@@ -106,6 +107,7 @@ def schema() -> Json:
                 "probed": _or_null(_number("When checks were last made, since 1970; null: never.")),
                 "connections": _flag("Open connections could be counted."),
                 "astray": _count("Backends in the table whose farm listens nowhere."),
+                "gone": _count("Open TCP connections to backends that the table no longer has."),
                 "farms": {"type": "array", "items": _farm()},
             }
         ),

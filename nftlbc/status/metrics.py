@@ -32,6 +32,12 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
         "When checks were last made.",
         [((), snapshot.probed)],
     )
+    yield from _family(
+        "removed_connections",
+        "gauge",
+        "Open TCP connections to backends that the table no longer has.",
+        [((), None if snapshot.unknown else snapshot.gone)],
+    )
     for name, help, pool_value in _POOLS:
         pools = ((_labels(pool), pool_value(pool)) for pool in snapshot.pools)
         yield from _family(f"pool_{name}", "gauge", help, pools)

@@ -119,6 +119,8 @@ class Snapshot:
     """Sorted by farm and family."""
     astray: int
     """Backends in the table whose farm listens nowhere: somebody's hand."""
+    gone: int
+    """Connections that are open to backends that the table no longer has; 0 of one farm."""
     unknown: str
     """Why open connections are not known; empty: they are."""
     probed: float | None = None

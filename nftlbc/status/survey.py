@@ -66,18 +66,19 @@ def survey(
         for family in each.families
     )
     shown = {pool.farm for pool in pools}
-    astray = {
-        mark & BACKEND_BITS | OURS
+    there = {
+        mark & BACKEND_BITS | OURS: each.name.partition("/")[0]
         for kind in ("backends", "addresses")
         for _, mark, each in destinations(kernel, kind)
-        if each.name.partition("/")[0] not in shown
     }
+    gone = open.of(open.tcp.keys() - there.keys())[0] if open is not None else 0
     return Snapshot(
         time=now,
         digest=digest(recalled.farms),
         asleep=kernel.dormant,
         pools=pools,
-        astray=len(astray) if farm is None else 0,
+        astray=sum(each not in shown for each in there.values()) if farm is None else 0,
+        gone=gone if farm is None else 0,
         probed=probed(kernel),
         unknown=unknown,
     )

@@ -86,6 +86,10 @@ def _summary(snapshot: Snapshot, named: Sequence[str], view: View) -> Iterator[s
     if snapshot.astray:
         text = f"{snapshot.astray} backends of farms that listen nowhere: nftlbc plan tells more"
         yield from _wrapped(text, view, "33")
+    if snapshot.gone:
+        many = "connection is" if snapshot.gone == 1 else "connections are"
+        text = f"{snapshot.gone} {many} open to backends that were removed: apply --cut ends them"
+        yield from _wrapped(text, view, "33")
     if snapshot.unknown:
         yield from _wrapped(f"open connections are not known: {snapshot.unknown}", view, "33")
 

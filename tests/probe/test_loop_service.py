@@ -83,6 +83,16 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def test_who_sits_before_it_sees_that_it_runs(tmp_path: Path) -> None:
+    with network(tmp_path, farm(2)) as net:
+        with net.loop() as loop:
+            pass
+        assert loop.text == ""
+        words = f"timeout 15 {sys.executable} -m nftlbc probe {net.file} --every 1s"
+        done = net.box.run("balancer", ("script", "-qfec", words, "/dev/null"), timeout=60)
+        assert "checking 2 backends of 1 farm; Ctrl-C ends it" in done.stdout
+
+
 def test_a_quiet_loop_tells_that_checks_are_made(tmp_path: Path) -> None:
     with network(tmp_path, farm(2)) as net:
         assert "probed=" not in net.nft("list", "table", "inet", "nftlbc")

@@ -430,7 +430,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[?\d]*[A-Za-z]", "", text)
 
 
-WATCH = ("web", "--watch", "--interval", "0.1")
+WATCH = ("web", "--watch", "--interval", "100ms")
 
 
 @in_namespace
@@ -481,7 +481,7 @@ def test_colours_on_a_terminal_unless_its_owner_says_no() -> None:
 def test_watch_without_a_terminal() -> None:
     planning.apply(farms(FARMS))
     with subprocess.Popen(
-        [sys.executable, "-m", "nftlbc", "status", "b", "--watch", "--json", "--interval", "0.1"],
+        [sys.executable, "-m", "nftlbc", "status", "b", "--watch", "--json", "--interval", "100ms"],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

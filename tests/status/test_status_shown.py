@@ -64,7 +64,7 @@ def pool(farm: str = "web", *backends: BackendStatus, **changes: object) -> Pool
 
 
 def snapshot(*pools: PoolStatus, **changes: object) -> Snapshot:
-    plain = Snapshot(float(NOW), "0123456789abcdef", False, pools, 0, "")
+    plain = Snapshot(float(NOW), "0123456789abcdef", False, pools, 0, 0, "")
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -109,6 +109,13 @@ def test_traffic_is_a_dash_where_it_is_not_counted() -> None:
     text = shown(snapshot(pool("web", counted, backend("b"))))
     assert re.search(r"a +up .* 1\.5k/7 +2\.0M/999\n", text)
     assert re.search(r"b +up .* 12 +3 +- +- +-$", text)
+
+
+def test_connections_to_removed_backends_are_told() -> None:
+    text = shown(snapshot(pool("web", backend()), gone=3))
+    assert "3 connections are open to backends that were removed: apply --cut ends them" in text
+    assert "1 connection is open" in shown(snapshot(pool("web", backend()), gone=1))
+    assert "removed" not in shown(snapshot(pool("web", backend())))
 
 
 def test_a_farm_below_its_quorum_and_one_without_anybody_say_so() -> None:

@@ -208,12 +208,15 @@ def test_removed_down_and_renamed(tmp_path: Path) -> None:
         assert lb.named(lb.box.talk(held)) == homes
         assert set(lb.named(lb.box.talk(more))) == {"a", "a6", "b6"}
         assert "filter-" not in chains(lb)
+        told = "2 connections are open to backends that were removed"
+        assert told in nftlbc(lb, "status").stdout
         # Also those that were removed before are ended.
         assert "2 open connections were reset" in apply(lb, tmp_path, gone, "--cut")
         assert {answer.outcome for answer in lb.box.listen(of(held, "10.0.0.2"))} == {"reset"}
         # They are gone: no packet of others is asked about them any more.
         assert "filter-" not in chains(lb)
         assert "nothing to change" in apply(lb, tmp_path, gone, "--cut")
+        assert "were removed" not in nftlbc(lb, "status").stdout
         rest = of(held, *A, B[1])
         assert {answer.outcome for answer in lb.box.talk(rest)} == {"answered"}
         # A farm that goes is like its backends.
