@@ -72,7 +72,7 @@ def of_table(table: Table, farms: Sequence[model.Farm]) -> dict[str, Farm]:
     found = _farms((each.name, each.elements) for each in table.maps if not each.dynamic)
     for farm in farms:
         if farm.name in found:
-            found[farm.name].settings = recorded.split(recorded.record(farm))[1]
+            found[farm.name].settings = "; ".join(recorded.statements(farm))
         weights = {backend.name: backend.weight for backend in farm.backends}
         for pool in found[farm.name].pools.values() if farm.name in found else ():
             for server in pool.servers.values():

@@ -167,8 +167,7 @@ def _pool(
 def _persist(farm: Farm) -> str:
     if farm.persistence is None:
         return ""
-    record = recorded.split(recorded.record(farm))[1].split("; ")
-    return next(each[8:] for each in record if each.startswith("persist "))
+    return next(each[8:] for each in recorded.statements(farm) if each.startswith("persist "))
 
 
 def _sticky(

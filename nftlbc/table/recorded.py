@@ -8,9 +8,9 @@ leads to, so that a farm's backends are found without reading those of all.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from socket import AF_INET6, inet_aton, inet_pton
 from typing import Final, NamedTuple, TypeVar
 
 from nftlbc.farms import Address, Backend, BackendState, Balance, Farm, Forward, Milliseconds
@@ -37,7 +37,7 @@ def record(farm: Farm, idle: Sequence[int] = ()) -> str:
     idle: the marks of its backends without a slot.
     """
     marks = [f"{_IDLE}{' '.join(f'{mark:08x}' for mark in idle)}"] if idle else []
-    return "; ".join([*_backends(farm.backends), *_statements(farm), *marks])
+    return "; ".join([*_backends(farm.backends), *statements(farm), *marks])
 
 
 def pieces(text: str) -> list[str]:
@@ -77,16 +77,15 @@ def _backends(backends: Sequence[Backend]) -> Iterator[str]:
         yield f"backends {' '.join(texts)}"
 
 
-def place(address: Address, port: int | None) -> tuple[int, int, int]:
+def place(address: Address, port: int | None) -> tuple[int, bytes, int]:
     """Sorts backends by family, address and port."""
     if ":" in address:
-        return 6, int(ipaddress.IPv6Address(address)), port or 0
-    a, b, c, d = address.split(".")
-    return 4, int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d), port or 0
+        return 6, inet_pton(AF_INET6, address), port or 0
+    return 4, inet_aton(address), port or 0
 
 
-def _statements(farm: Farm) -> Iterator[str]:
-    """In the words of docs/language.md."""
+def statements(farm: Farm) -> Iterator[str]:
+    """Its settings, those that are not the default, in the words of docs/language.md."""
     forward, balance, persistence = farm.forward, farm.balance, farm.persistence
     if forward != Forward():
         to = f" to {', '.join(forward.addresses)}" if forward.addresses else ""

@@ -245,7 +245,6 @@ class Soak:
             time.sleep(0.1)
         pytest.fail(f"{name} is not {'down' if down else 'up'} after {DEADLINE:g} s")
 
-
     def flows(self, name: str) -> int:
         """Of UDP, that are still stuck to it: they are taken off after the transaction."""
         done = self.lb.box.run("balancer", program("status", "names", "--json"), timeout=DEADLINE)
