@@ -20,6 +20,7 @@ from benchmarks.peers.peer import Peer, TooSlow
 
 PART = "data plane"
 LIMIT = "one dnat rule"
+ONE = "nftlbc, one farm used"
 CONNECTIONS, FIRST_PACKETS, ROUND_TRIPS = 1_000, 10_000, 4_000
 """Of a batch: some 50 ms each."""
 THROUGH_PROXIES = 500
@@ -53,6 +54,10 @@ def _at_size(
                     ready[name] = _ready(stack, program, folder / name, make, wanted)
             except TooSlow:
                 slow.add(name)
+        if wanted.count > 1 and not wanted.persist:
+            # What does the number of farms cost, and what their being used, each in its turn?
+            here = folder / "one"
+            ready[ONE] = _ready(stack, program, here, peers.KERNEL["nftlbc"], wanted, Farms(1))
         for name in slow:
             note = "not run: its start takes more than a minute"
             yield Figure(PART, f"whole connection{kind}", name, wanted.count, [], "us", note=note)
@@ -68,12 +73,18 @@ def _at_size(
 
 
 def _ready(
-    stack: contextlib.ExitStack, program: Path, folder: Path, make: peers.Make, wanted: Farms
+    stack: contextlib.ExitStack,
+    program: Path,
+    folder: Path,
+    make: peers.Make,
+    wanted: Farms,
+    used: Farms | None = None,
 ) -> Ready:
+    """used: those that clients go to, where not to all."""
     where = stack.enter_context(network())
     peer = make(where, folder)
     targets = folder / "targets"
-    targets.write_text(farms.targets(wanted, backends=peer.direct))
+    targets.write_text(farms.targets(used or wanted, backends=peer.direct))
     peer.write(wanted)
     stack.callback(peer.stop)
     peer.start()
