@@ -293,9 +293,10 @@ def test_ports_of_different_protocols_may_end_at_one() -> None:
     udp = Listener("203.0.113.1", "udp", 443, 443)
     assert messages(Farm("web", (listener(), udp), servers)) == []
     more = replace(udp, first=8443, last=8443)
-    assert messages(Farm("web", (listener(), udp, more), servers)) == [
-        "ports 443 and 8443 of farm web all end at port 8080 of its backends"
-    ]
+    told = ["ports 443 and 8443 of farm web all end at port 8080 of its backends"]
+    assert messages(Farm("web", (listener(), udp, more), servers)) == told
+    apart = (listener(), Listener("203.0.113.1", "tcp", 81, 81, to=81))
+    assert messages(Farm("web", (*apart, udp, more), servers)) == told
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_a_hundred_slots_for_each_backend(
 
 
 def test_shares_do_not_count_backups() -> None:
-    spare = Backend("spare", "10.0.1.1", weight=1009, backup=True)
+    spare = Backend("spare", "10.0.1.1", weight=9973, backup=True)
     assert messages(replace(FARM, backends=(*backends(1, 2), spare))) == []
 
 
