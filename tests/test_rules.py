@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from nftlbc import rules
 from nftlbc.diagnostics import Diagnostic, Severity, draw
-from nftlbc.farms import Backend, Balance, Farm, Forward, Key, Listener, Persistence
+from nftlbc.farms import (
+    Backend,
+    Balance,
+    Check,
+    Farm,
+    Forward,
+    Key,
+    Listener,
+    Persistence,
+    Scheduler,
+)
 from nftlbc.language import read
 from nftlbc.schedule import slots
 
@@ -204,6 +214,136 @@ def test_what_is_mistaken_is_not_held_against_the_farm() -> None:
     assert messages(replace(farm, mistaken=frozenset({"backend"}))) == []
     assert len(messages(replace(farm, mistaken=frozenset({"quorum"})))) == 1
     assert len(messages(replace(farm, mistaken=frozenset({"persist"})))) == 2
+
+
+def test_nothing_is_warned_of_where_the_lists_are_mistaken() -> None:
+    """The backends or listeners that are missing might be what makes it right."""
+    one_port = Farm("web", (listener(), listener(first=443)), (Backend("a", "10.0.0.1", 8080),))
+    sctp = replace(
+        FARM,
+        listeners=(Listener("203.0.113.1", "sctp", 80, 80),),
+        checks=(Check("tcp"),),
+    )
+    snat = replace(FARM, forward=Forward("snat", ("2001:db8::1",)))
+    source = replace(FARM, checks=(Check("tcp", source="2001:db8::1"),))
+    slots = replace(FARM, balance=Balance("consistent", (Key("source-ip"),), 7))
+    for farm, keywords in (
+        (one_port, ("listen", "backend")),
+        (sctp, ("listen",)),
+        (snat, ("listen", "forward")),
+        (source, ("backend",)),
+        (slots, ("listen", "backend")),
+    ):
+        assert len(messages(farm)) == 1
+        for keyword in keywords:
+            assert messages(replace(farm, mistaken=frozenset({keyword}))) == []
+    even = replace(FARM, balance=Balance("consistent", (Key("source-ip"),), 1000))
+    assert len(messages(even)) == 1
+    assert messages(replace(even, mistaken=frozenset({"balance"}))) == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "told"),
+    [
+        (("10.0.0.1", "127.0.0.1"), 1),
+        (("10.0.0.1", "::1"), 1),
+        (("127.0.0.1", "127.255.0.1"), 2),
+        (("12.7.0.1", "2001:db8:1::1"), 0),
+    ],
+)
+def test_one_loopback_backend_among_others(addresses: tuple[str, ...], told: int) -> None:
+    servers = tuple(Backend(f"b{number}", each) for number, each in enumerate(addresses))
+    both = (listener(), listener("2001:db8::1"))
+    found = [each for each in messages(Farm("web", both, servers)) if "loopback" in each]
+    assert len(found) == told
+
+
+def test_the_same_server_for_every_listener_of_its_family() -> None:
+    """Told of the second and third of three backends; what IPv6 clients ask for is nothing here."""
+    servers = (
+        Backend("other", "10.0.0.9"),
+        Backend("plain", "10.0.0.1"),
+        Backend("named", "10.0.0.1", 80),
+        Backend("six", "2001:db8:1::1"),
+    )
+    farm = Farm("web", (listener(), listener("2001:db8::1", 443)), servers)
+    same = [each for each in messages(farm) if "the same server" in each]
+    assert same == [
+        "backends plain and named of farm web are the same server for every listener:"
+        " 10.0.0.1 and 10.0.0.1:80"
+    ]
+    two_ports = replace(farm, listeners=(*farm.listeners, listener(first=443)))
+    assert not [each for each in messages(two_ports) if "the same server" in each]
+
+
+def test_a_backend_is_a_listener_by_the_port_where_it_is_asked() -> None:
+    """The listener's own port comes before the backend's; farms that chain to nobody are passed."""
+    inner = Farm("inner", (listener("10.1.0.1", 8080),), backends(1))
+    to = Listener("203.0.113.1", "tcp", 80, 80, to=8080)
+    outer = Farm("outer", (to,), (Backend("b", "10.1.0.1"), Backend("c", "10.1.0.1", 9)))
+    chained = ["b", "c"]
+    found = [each for each in messages(inner, outer) if "is a listener" in each]
+    assert [each.split()[1] for each in found] == chained
+    plain = replace(outer, listeners=(listener(),))
+    assert not [each for each in messages(inner, plain) if "is a listener" in each]
+
+
+def test_ports_of_different_protocols_may_end_at_one() -> None:
+    servers = (Backend("a", "10.0.0.1", 8080),)
+    udp = Listener("203.0.113.1", "udp", 443, 443)
+    assert messages(Farm("web", (listener(), udp), servers)) == []
+    more = replace(udp, first=8443, last=8443)
+    told = ["ports 443 and 8443 of farm web all end at port 8080 of its backends"]
+    assert messages(Farm("web", (listener(), udp, more), servers)) == told
+    apart = (listener(), Listener("203.0.113.1", "tcp", 81, 81, to=81))
+    assert messages(Farm("web", (*apart, udp, more), servers)) == told
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "kind"),
+    [("least-response", "tcp"), ("least-cpu", "snmp"), ("least-cpu", "agent"), ("custom", "exec")],
+)
+def test_a_scheduler_with_somebody_who_measures(scheduler: Scheduler, kind: str) -> None:
+    farm = replace(FARM, balance=Balance(scheduler))
+    assert len(messages(farm)) == 1
+    assert messages(replace(farm, checks=(Check(kind),))) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "severity", "help"),
+    [
+        (10, 1009, None, None),
+        (10, 997, Severity.WARNING, "write slots 1009"),
+        (7, 7, Severity.WARNING, "write slots 701"),
+        (8, 7, Severity.ERROR, "write slots 809"),
+        (660, 65_537, Severity.WARNING, None),
+    ],
+)
+def test_a_hundred_slots_for_each_backend(
+    count: int, slots: int, severity: Severity | None, help: str | None
+) -> None:
+    servers = tuple(Backend(f"b{n}", f"10.0.{n >> 8}.{n & 255}") for n in range(count))
+    balance = Balance("consistent", (Key("source-ip"),), slots)
+    found = rules.check([replace(FARM, balance=balance, backends=servers)])
+    assert [(each.severity, each.help) for each in found] == (
+        [(severity, help)] if severity else []
+    )
+
+
+def test_shares_do_not_count_backups() -> None:
+    spare = Backend("spare", "10.0.1.1", weight=9973, backup=True)
+    assert messages(replace(FARM, backends=(*backends(1, 2), spare))) == []
+
+
+def test_the_same_words_at_the_same_place_of_two_files(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.lb").write_text(
+            f"farm f{number} {{\n listen 203.0.113.{number} tcp port 80\n"
+            f" slow-start 5s\n backend a 10.0.0.{number}\n}}\n"
+        )
+    (tmp_path / "farms.lb").write_text('include "1.lb"\ninclude "2.lb"\n')
+    farms, _ = read(str(tmp_path / "farms.lb"))
+    assert len(messages(*farms)) == 2
 
 
 def test_a_named_farm_of_another_file_is_the_same_farm() -> None:

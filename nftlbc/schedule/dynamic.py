@@ -60,7 +60,7 @@ def follow(
 def _whole(weights: Sequence[float]) -> list[int]:
     """The weights as whole numbers, to a thousandth of the least."""
     unit = min(weights)
-    return [max(1, round(weight / unit * 1000)) for weight in weights]
+    return [round(weight / unit * 1000) for weight in weights]
 
 
 def _worth_it(had: dict[int, int], takers: Sequence[int], scaled: list[int], count: int) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nftlbc.nft.elements import element_lines, key_texts
 from nftlbc.nft.rules import rule_text
 from nftlbc.nft.script import write
 from nftlbc.nft.words import Unwritable
@@ -199,6 +200,25 @@ def elements(key: str, data: str | None, rows: Elements, *flags: str) -> list[st
 )
 def test_elements(key: str, data: str | None, rows: Elements, expected: str) -> None:
     assert elements(key, data, rows) == [expected]
+
+
+def test_elements_that_end_by_themselves_are_written_with_their_time() -> None:
+    leases = {0x80000007: 432_000_000}
+    cut = Map(
+        "m",
+        "type mark",
+        None,
+        16,
+        ("timeout",),
+        sections={"web": {1: None, **dict.fromkeys(leases)}},
+        leased=leases,
+    )
+    assert element_lines(cut, cut.elements) == ["0x00000001", "0x80000007 timeout 432000s"]
+
+
+def test_keys_of_too_few_parts_are_refused() -> None:
+    with pytest.raises(Unwritable, match="keys of 2 parts"):
+        key_texts(SERVICES, [("10.0.0.1", "tcp")])
 
 
 @pytest.mark.parametrize(

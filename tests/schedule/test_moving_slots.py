@@ -64,3 +64,25 @@ def test_who_is_gone_is_replaced_all_over_the_turn() -> None:
     second = follow(first, [1.0, 1.0, 1.0, 0.0], 64)
     halves = Counter(second[:32]), Counter(second[32:])
     assert all(abs(halves[0][n] - halves[1][n]) <= 2 for n in range(3))
+
+
+def test_who_comes_back_gets_slots_all_over_the_turn() -> None:
+    """Beside one that is still away, and has neither a weight nor a slot."""
+    first = follow((), [1.0, 0.0, 0.0, 1.0], 64)
+    second = follow(first, [1.0, 0.0, 1.0, 1.0], 64)
+    assert set(second) == {0, 2, 3}
+    assert sorted(Counter(second).values()) == [21, 21, 22]
+    assert sum(a != b for a, b in zip(first, second, strict=True)) == Counter(second)[2]
+    halves = Counter(second[:32]), Counter(second[32:])
+    assert all(abs(halves[0][n] - halves[1][n]) <= 2 for n in (0, 2, 3))
+
+
+@given(WEIGHTS, FACTORS)
+def test_only_the_proportion_of_weights_counts(
+    configured: tuple[int, ...], factors: list[float]
+) -> None:
+    count = fixed_count(configured)
+    weights = [w * f for w, f in zip(configured, factors, strict=False)]
+    # Powers of two, which change no digit of a float.
+    assert follow((), [w * 8 for w in weights], count) == follow((), weights, count)
+    assert follow((), [w / 8 for w in weights], count) == follow((), weights, count)

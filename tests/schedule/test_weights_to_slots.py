@@ -75,6 +75,7 @@ def test_equal_weights_take_turns_in_order(backends: int, weight: int) -> None:
 )
 def test_orders(weights: Weights, order: tuple[int, ...]) -> None:
     assert slots(weights).order == order
+    assert slots(weights).exact
 
 
 def test_5_2_1_is_never_more_than_three_in_a_row() -> None:
@@ -104,6 +105,15 @@ def within(weights: Weights, n: int, precision: int) -> bool:
 def test_no_fewer_slots_would_do(weights: Weights, precision: int, most: int) -> None:
     expected = next((n for n in range(1, most + 1) if within(weights, n, precision)), None)
     assert fewest(weights, precision, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("weights", "precision", "expected"),
+    [((1, 1, 2), 6, 4), ((1, 3, 3), 5, 3), ((1, 2, 2, 2), 10, 7), ((1, 3, 7), 9, 5)],
+)
+def test_one_slot_more_at_a_time(weights: Weights, precision: int, expected: int) -> None:
+    assert within(weights, expected, precision)
+    assert fewest(weights, precision, 30) == expected
 
 
 @settings(deadline=None)
