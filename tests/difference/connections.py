@@ -30,6 +30,8 @@ _SETTINGS = {
     "ipv4/icmp_ratelimit": "0",
     "ipv4/icmp_ratemask": "0",
     "ipv6/icmp/ratelimit": "0",
+    # Else the kernel tells no more than a thousand a second, of the whole namespace.
+    "ipv6/icmp/ratemask": "\n",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/all/accept_local": "1",
 }
