@@ -31,8 +31,9 @@ def read(name: str) -> tuple[tuple[Farm, ...], list[Diagnostic]]:
 def table(farms: Sequence[Farm]) -> Table:
     """The table of farms without errors."""
     from nftlbc.table.build import build
+    from nftlbc.table.numbers import InUse
 
-    return build(farms)
+    return build(farms, InUse().asking(farms))
 
 
 def script(farms: Sequence[Farm]) -> str:

@@ -98,6 +98,8 @@ PROBED_KEY: Final = 0
 """The key, no backend's, beside which the table remembers when checks were last made."""
 STALE: Final[Seconds] = 600
 """Checks that were made so long ago are not being made any more: cron makes them every minute."""
+NOT_YET: Final[Seconds] = 0
+"""When checks were last made where farms have some, and nobody has made them."""
 
 
 def probed_text(when: Seconds) -> str:

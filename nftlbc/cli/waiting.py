@@ -11,9 +11,10 @@ import typer
 
 from nftlbc.cli.terminal import Status, colour, counted, fail, say
 
-_EVERY = 0.5
-"""Seconds between two looks, or so many times what one takes, where that is longer."""
+_EVERY, _LONGEST = 0.5, 5.0
+"""Seconds between two looks: as often as that, and at least so often."""
 _REST = 5
+"""In between: so many times what a look takes, which is seconds with a million connections."""
 _LINES = 10.0
 """Seconds between two lines where there is no terminal."""
 _WIDTH = 24
@@ -23,14 +24,17 @@ def wait_for(names: Sequence[str], marks: Sequence[int], seconds: float, *, quie
     """Returns when nothing is open to these backends; ends with 4 when that takes longer than so
     many seconds. Ctrl-C ends the waiting alone."""
     shown = names[0] if len(names) == 1 else counted(len(names), "backend")
-    begun = time.monotonic()
-    progress = _Progress(shown, begun + seconds, quiet)
+    end = time.monotonic() + seconds
+    progress = _Progress(shown, end, quiet)
     try:
-        while (number := _open(marks)) and time.monotonic() < begun + seconds:
+        while True:
+            looked = time.monotonic()
+            number = _open(marks)
+            now = time.monotonic()
+            if not number or now >= end:
+                break
             progress.show(number)
-            took = progress.looked()
-            left = begun + seconds - time.monotonic()
-            time.sleep(max(0, min(max(_EVERY, _REST * took), left)))
+            time.sleep(min(pause(now - looked), end - now))
     except KeyboardInterrupt:
         progress.end()
         say(f"no longer waiting: {shown} goes on draining")
@@ -44,6 +48,11 @@ def wait_for(names: Sequence[str], marks: Sequence[int], seconds: float, *, quie
         )
     if not quiet:
         say(f"no connection to {shown} is open")
+
+
+def pause(took: float) -> float:
+    """Seconds until the next look, after one that took so many."""
+    return min(max(_EVERY, _REST * took), _LONGEST)
 
 
 def _open(marks: Sequence[int]) -> int:
@@ -66,13 +75,6 @@ class _Progress:
         self._bar = sys.stderr.isatty() and colour(sys.stderr)
         self._most = self._last = 0
         self._told = float("-inf")
-        self._began = time.monotonic()
-
-    def looked(self) -> float:
-        """Seconds since it was asked before."""
-        now = time.monotonic()
-        took, self._began = now - self._began, now
-        return took
 
     def show(self, number: int) -> None:
         now = time.monotonic()

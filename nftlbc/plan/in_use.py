@@ -32,7 +32,7 @@ def in_use(kernel: KernelTable, farms: Sequence[Farm]) -> InUse:
 
 
 def probed(kernel: KernelTable) -> Seconds | None:
-    """When checks were last made; None: never, or nobody remembers."""
+    """When checks were last made, or NOT_YET; None: no farm has some, as far as it remembers."""
     found = (text for key, text in notes(kernel, "states") if key == states.PROBED_KEY)
     return next(map(states.probed_of, found), None)
 

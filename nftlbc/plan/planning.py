@@ -142,7 +142,7 @@ def between(
 
     probed: when checks were last made, if the table is to remember another time.
     """
-    numbers = InUse() if kernel is None else in_use(kernel, farms)
+    numbers = (InUse() if kernel is None else in_use(kernel, farms)).asking(farms)
     if probed is not None:
         numbers = replace(numbers, probed=None if probed == _NEVER else probed)
     if ending is None:

@@ -104,7 +104,12 @@ def schema() -> Json:
                     "description": "The same where two tables were made from the same farms.",
                 },
                 "asleep": _flag("Somebody switched the table off: nothing is balanced."),
-                "probed": _or_null(_number("When checks were last made, since 1970; null: never.")),
+                "probed": _or_null(
+                    _number(
+                        "When checks were last made, since 1970; 0: not yet, though farms have "
+                        "some; null: none has."
+                    )
+                ),
                 "connections": _flag("Open connections could be counted."),
                 "astray": _count("Backends in the table whose farm listens nowhere."),
                 "gone": _count("Open TCP connections to backends that the table no longer has."),

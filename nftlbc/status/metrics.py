@@ -29,7 +29,7 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
     yield from _family(
         "last_probe_timestamp_seconds",
         "gauge",
-        "When checks were last made.",
+        "When checks were last made; 0: not yet, though farms have some.",
         [((), snapshot.probed)],
     )
     yield from _family(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from nftlbc import times
 from nftlbc.farms import Address, Family, Listener
-from nftlbc.states import STALE, HandState, Seconds
+from nftlbc.states import NOT_YET, STALE, HandState, Seconds
 
 State = Literal["up", "draining", "down", "disabled"]
 STATES: tuple[State, ...] = ("up", "draining", "down", "disabled")
@@ -124,13 +125,18 @@ class Snapshot:
     unknown: str
     """Why open connections are not known; empty: they are."""
     probed: float | None = None
-    """When checks were last made, since 1970; None: never, as far as the table remembers."""
+    """When checks were last made, since 1970; NOT_YET: farms have some, and nobody has made them;
+    None: no farm has some, as far as the table remembers."""
 
     @property
-    def unprobed(self) -> float:
-        """Seconds for which nobody has made checks any more; 0: they are made, or never were."""
-        since = self.time - self.probed if self.probed is not None else 0.0
-        return since if since > STALE else 0.0
+    def silence(self) -> str:
+        """``no checks for 3h 0m``, where nobody makes them; empty: they are made, or there are
+        none."""
+        if self.probed is None or self.time - self.probed <= STALE:
+            return ""
+        if self.probed == NOT_YET:
+            return "no checks were made yet"
+        return f"no checks for {times.left(int(self.time - self.probed) * 1000)}"
 
     @property
     def farms(self) -> int:

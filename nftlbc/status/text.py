@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from nftlbc import times
 from nftlbc.diagnostics import printable
 from nftlbc.status.columns import (
     COLOURS,
@@ -79,9 +78,8 @@ def _summary(snapshot: Snapshot, named: Sequence[str], view: View) -> Iterator[s
     if snapshot.asleep:
         text = "the table is switched off: nothing is balanced; nftlbc apply switches it on"
         yield from _wrapped(text, view, "31")
-    if snapshot.unprobed:
-        since = times.left(int(snapshot.unprobed) * 1000)
-        text = f"no checks for {since}: who is up is not known; does nftlbc probe run?"
+    if snapshot.silence:
+        text = f"{snapshot.silence}: who is up is not known; does nftlbc probe run?"
         yield from _wrapped(text, view, "31")
     if snapshot.astray:
         text = f"{snapshot.astray} backends of farms that listen nowhere: nftlbc plan tells more"

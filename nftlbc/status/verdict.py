@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nftlbc import times
 from nftlbc.diagnostics import printable
 from nftlbc.status.model import Snapshot
 
@@ -21,9 +20,8 @@ def verdict(snapshot: Snapshot) -> tuple[bool, str]:
     up = sum(each.state == "up" for _, each in snapshot.backends())
     if snapshot.asleep:
         return False, "nftlbc: the table is switched off: nothing is balanced"
-    if not bad and snapshot.unprobed:
-        since = times.left(int(snapshot.unprobed) * 1000)
-        return False, f"nftlbc: no checks for {since}: what is up is not known; does probe run?"
+    if not bad and snapshot.silence:
+        return False, f"nftlbc: {snapshot.silence}: who is up is not known; does nftlbc probe run?"
     if not bad:
         farms = f"{snapshot.farms} farm{'' if snapshot.farms == 1 else 's'}"
         return True, f"nftlbc: {farms} at quorum, {up} of {backends} backends up"

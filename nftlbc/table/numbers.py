@@ -7,11 +7,12 @@ hashes meet (100 000 backends in 2^30 with near certainty): the later one takes 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from nftlbc.farms import Backend, Family
+from nftlbc.farms import Backend, Family, Farm
+from nftlbc.states import NOT_YET
 from nftlbc.table.model import OURS
 
 _FARM_BITS = 0x7FFF_FFFF
@@ -45,9 +46,15 @@ class InUse:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of maps, by their names without them, where they are to stay as they are."""
     probed: int | None = None
-    """When checks were last made (states.Seconds)."""
+    """When checks were last made (states.Seconds); NOT_YET; None: no farm has some."""
     ending: Collection[int] = ()
     """Marks of which some were removed backends', whose connections are to be ended."""
+
+    def asking(self, farms: Iterable[Farm]) -> InUse:
+        """With NOT_YET where these farms have checks of which the table knows nothing."""
+        if self.probed is None and any(farm.checks for farm in farms):
+            return replace(self, probed=NOT_YET)
+        return self
 
 
 class Numbers:

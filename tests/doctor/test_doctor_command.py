@@ -29,14 +29,14 @@ def test_a_person_s_screen_and_exit_statuses(tmp_path: Path) -> None:
     steps += [{"run": forward()}, {"run": "echo 0 > /proc/sys/net/ipv4/ip_forward"}, {"run": show}]
     results = inside(steps)
     plain, quiet, verbose, document, _ = results[1].split("----\n")
-    assert plain == "0 problems, 23 well\n"
+    assert plain == "0 problems, 24 well\n"
     assert quiet == ""
     assert "ok          ip-forward" in verbose
     assert json.loads(document)["verdict"] == "ok"
     plain, quiet, _, document, _ = results[4].split("----\n")
     assert plain.startswith("problem: IPv4 forwarding is off")
     assert "\n         nft insert rule inet fw at-forward ct status dnat accept\n" in plain
-    assert "\n2 problems, 21 well\nstatus 4\n" in plain
+    assert "\n2 problems, 22 well\nstatus 4\n" in plain
     assert quiet.startswith("problem: ") and quiet.endswith("dnat accept\nstatus 4\n")
     assert max(map(len, plain.splitlines())) <= 80
     assert json.loads(document.removesuffix("status 4\n"))["counts"]["problem"] == 2

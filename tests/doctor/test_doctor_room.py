@@ -80,3 +80,24 @@ def test_the_map_that_farms_share_has_room() -> None:
 
 def test_without_our_table_there_is_nothing_to_fill() -> None:
     assert "not loaded" in examined(STICKY).the("sticky-maps")["what"]
+
+
+CHECKED = WEB4.replace("backend", 'check exec { command "/bin/true" }\n    backend')
+PROBED = (
+    "set=$(nft list sets inet | grep -o 'states[^ ]*');"
+    ' nft "delete element inet nftlbc $set { 0 };'
+    ' add element inet nftlbc $set { 0 comment \\"probed=$(date +%s)\\" }"'
+)
+
+
+def test_checks_that_nobody_makes() -> None:
+    steps = [{"run": HEALTHY}, {"apply": CHECKED}, {"doctor": CHECKED}, {"run": PROBED}]
+    before, after = (
+        each for each in inside([*steps, {"doctor": CHECKED}]) if isinstance(each, Report)
+    )
+    assert before.verdict("checks-made") == "warning"
+    assert before.the("checks-made")["what"] == "nobody has made the checks yet"
+    assert before.the("checks-made")["affects"] == ["farm web"]
+    assert after.verdict("checks-made") == "ok"
+    assert after.the("checks-made")["what"].startswith("last 0s ago")
+    assert examined(WEB4).the("checks-made")["what"] == "no farm has checks"

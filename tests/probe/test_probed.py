@@ -13,6 +13,7 @@ from nftlbc import pipeline
 from nftlbc.plan import by_hand, in_use, planning
 from nftlbc.plan.running import Running
 from nftlbc.probe import once
+from nftlbc.states import NOT_YET
 from nftlbc.status.look import look
 from nftlbc.status.verdict import verdict
 
@@ -31,8 +32,13 @@ def test_it_stands_in_the_table_until_there_are_no_checks(tmp_path: Path) -> Non
     file = tmp_path / "farms.lb"
     file.write_text(FARMS)
     farms, _ = pipeline.read(str(file))
-    planning.apply(farms)
+    planning.apply([replace(farms[0], checks=())])
     assert in_use.probed(read()) is None
+    planning.apply(farms)
+    assert in_use.probed(read()) == NOT_YET
+    by_hand.hold(["web/app1"], "drain", "root")
+    by_hand.hold(["web/app1"], None, "root")
+    assert planning.plan(farms).empty
     begin = int(time.time())
     once.probe(farms, once.Options())
     made = in_use.probed(read())
@@ -61,6 +67,13 @@ def test_who_looks_is_told_when_nobody_checks(tmp_path: Path) -> None:
     file.write_text(FARMS)
     farms, _ = pipeline.read(str(file))
     planning.apply(farms)
+    for farm in (None, "web"):
+        snapshot = look(farm)
+        assert snapshot is not None
+        assert verdict(snapshot) == (
+            False,
+            "nftlbc: no checks were made yet: who is up is not known; does nftlbc probe run?",
+        )
     running = Running.of(read(), planning.apply(farms).farms)
     for ago, well in ((60, True), (3 * 3600, False)):
         plan = running.probed(int(time.time()) - ago)

@@ -15,6 +15,7 @@ from nftlbc.doctor.checks import (
     firewall,
     forwarding,
     listeners,
+    probing,
     rewriting,
     sticky,
     tables,
@@ -58,5 +59,6 @@ CHECKS: Final = (
     Check("connection-table", tracking.room),
     Check("tcp-loose", tracking.loose),
     Check("sticky-maps", sticky.check),
+    Check("checks-made", probing.check, True),
     Check("flush-ruleset", boot.check),
 )
