@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nftlbc.diagnostics import printable
 from nftlbc.status.model import Snapshot
 
@@ -24,8 +26,17 @@ def verdict(snapshot: Snapshot) -> tuple[bool, str]:
         return False, f"nftlbc: {snapshot.silence}: who is up is not known; does nftlbc probe run?"
     if not bad:
         farms = f"{snapshot.farms} farm{'' if snapshot.farms == 1 else 's'}"
-        return True, f"nftlbc: {farms} at quorum, {up} of {backends} backends up"
-    named = [f"{printable(farm)} ({why})" for farm, why in list(bad.items())[:_NAMED]]
-    more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-    count = f"{len(bad)} of {snapshot.farms} farms below quorum"
-    return False, f"nftlbc: {count}: {', '.join(named)}{more}"
+        others = [
+            f"{printable(pool.farm)}/{printable(each.name)} {each.state}"
+            for pool, each in snapshot.backends()
+            if each.state != "up"
+        ]
+        which = f": {_some(others)}" if others else ""
+        return True, f"nftlbc: {farms} at quorum, {up} of {backends} backends up{which}"
+    named = [f"{printable(farm)} ({why})" for farm, why in bad.items()]
+    return False, f"nftlbc: {len(bad)} of {snapshot.farms} farms below quorum: {_some(named)}"
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return f"{', '.join(texts[:_NAMED])}{more}"

@@ -111,6 +111,27 @@ def test_the_arithmetic() -> None:
     assert (b0.weight, b1.weight) == (pytest.approx(w0 * scale), pytest.approx(w1 * scale))
 
 
+def test_a_pool_with_nothing_to_do_goes_home() -> None:
+    """One came back at a tenth: in fifty rounds, no round by more than a step."""
+    for load in (0.0, 0.02, 1.0):
+        pool = given_weights(farm(1, 1, 1, 1), 0.1, 1.3, 1.3, 1.3, load=load)
+        seen = [0.1]
+        for number in range(50):
+            pool = weigh(pool, {f"b{n}": load for n in range(4)}, number)
+            seen.append(live(pool)[0])
+        assert live(pool) == [pytest.approx(1.0, abs=0.02)] * 4
+        assert all(1 <= later / sooner < weights.STEP for sooner, later in pairwise(seen))
+
+
+def test_a_weight_that_a_load_asks_for_stays() -> None:
+    """Loads are even because the weights are not: it goes home no further than to the band."""
+    pool = given_weights(farm(1, 1), 0.4, 1.6, load=1.0)
+    for number in range(200):
+        # A backend four times slower: the load is as its weight.
+        pool = weigh(pool, {"b0": 4 * live(pool)[0], "b1": live(pool)[1]}, number)
+    assert 0.4 <= live(pool)[0] < 0.4 * (1 + 3 * weights.AGREED)
+
+
 def test_loads() -> None:
     assert weights.of_connections(9, 256, 2) == 5.5
     assert weights.of_connections(0, 0, 0) == 1.0
@@ -122,11 +143,12 @@ def test_loads() -> None:
 
 def test_a_missing_figure_counts_as_the_mean_then_drifts_home() -> None:
     pool = given_weights(farm(1, 1, 1), 2.0, 0.5, 0.5, load=1.0)
-    seen = []
+    seen, home = [], 1 + weights.AGREED
     for number in range(30):
         pool = weigh(pool, {"b1": 1.0, "b2": 1.0}, number)
         seen.append(live(pool)[0])
-    assert seen[:MISSING] == [pytest.approx(2.0)] * MISSING
+        if number < MISSING:  # the others alone return to theirs
+            assert live(pool)[0] / live(pool)[1] == pytest.approx(4 / home ** (number + 1))
     assert all(later < sooner for sooner, later in pairwise(seen[MISSING - 1 :]))
     assert 1.0 < seen[-1] < 1.05
     # And with no figure at all.

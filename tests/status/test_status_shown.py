@@ -270,7 +270,7 @@ def test_metrics_are_read_by_prometheus() -> None:
 def test_monitoring_is_told_in_one_line() -> None:
     assert verdict(snapshot(pool("web", backend(), FAILED))) == (
         True,
-        "nftlbc: 1 farm at quorum, 1 of 2 backends up",
+        "nftlbc: 1 farm at quorum, 1 of 2 backends up: web/app3 down",
     )
     below = [pool(f"farm{n}", backend(), quorum=2) for n in range(9)]
     well, line = verdict(snapshot(*below, pool("web", backend())))
