@@ -154,8 +154,15 @@ def remove(
 
     try:
         with lock.held(wait=not no_wait):
+            there = kernel.there()
             kernel.remove()
+            keeper = lock.keeper()
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
-    if not quiet:
-        say("table inet nftlbc is gone")
+    if keeper is not None:
+        warn(
+            f"nftlbc probe --every (process {keeper}) puts the table back",
+            "end it first: systemctl stop nftlbc-probe",
+        )
+    elif not quiet:
+        say("table inet nftlbc is gone" if there else "there was no table inet nftlbc")

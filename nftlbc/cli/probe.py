@@ -64,7 +64,7 @@ def probe(
 ) -> None:
     """Check the backends, and keep the running table in step with them."""
     from nftlbc.nft.program import NftError
-    from nftlbc.probe import once
+    from nftlbc.probe import asking, once
 
     options = once.Options(
         deadline=seconds("--deadline", deadline), hold=not no_hold, dry=dry_run, wait=not no_wait
@@ -83,6 +83,8 @@ def probe(
         run = once.probe(farms, options, progress(quiet))
     except NftError as refusal:
         fail(Status.REFUSED, refusal.message, refusal.remedy)
+    if not quiet and (left := asking.not_applied((farm.name for farm in run.before), farms)):
+        warn(left)
     report(run, json=json, explain=explain, quiet=quiet, dry=dry_run, missing=missing)
 
 
@@ -145,7 +147,7 @@ def tell(events: Sequence[Event], *, json: bool) -> None:
         write(_lines(events, json=json))
 
 
-def _lines(events: Sequence[Event], *, json: bool) -> str:
+def _lines(events: Sequence[Event], *, json: bool, at: str = "") -> str:
     from nftlbc.probe import telling
 
     if json:
@@ -153,7 +155,7 @@ def _lines(events: Sequence[Event], *, json: bool) -> str:
         lines = [telling.as_json(event, now) for event in events]
     else:
         priorities = telling.journal()
-        lines = [telling.line(event, priorities=priorities) for event in events]
+        lines = [f"{at}{telling.line(event, priorities=priorities)}" for event in events]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -170,7 +172,8 @@ class _Telling:
         if not self._to_terminal:
             events = [each for each in events if each.kind != "started"]
         try:
-            sys.stdout.write(_lines(events, json=self._json))
+            at = time.strftime("%H:%M:%S ") if self._to_terminal else ""
+            sys.stdout.write(_lines(events, json=self._json, at=at))
             sys.stdout.flush()
         except BrokenPipeError:
             if not self.reader_gone:

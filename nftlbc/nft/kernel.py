@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nftlbc.nft import program, refusal
+from nftlbc.nft import netlink, program, refusal
 from nftlbc.nft.program import NftError
 from nftlbc.nft.transaction import Transaction
 
@@ -34,6 +34,11 @@ def send(transaction: Transaction, nft: str | None = None) -> None:
             load(transaction.clearing, nft)
         except NftError:
             return
+
+
+def there() -> bool:
+    """Whether there is a table, however large. Raises NftError where that can't be read."""
+    return netlink.read(elements=lambda _: False, program=False) is not None
 
 
 def remove(nft: str | None = None) -> None:

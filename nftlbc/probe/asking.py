@@ -20,6 +20,7 @@ PAUSE: Final = 0.01
 until the last of them has failed."""
 SAMPLES: Final = 3
 """Answers of which ``least-response`` takes the median time."""
+_NAMED: Final = 5
 Uses = Mapping[Target, Sequence[Use]]
 Progress = Callable[[int, int], None]
 
@@ -141,6 +142,23 @@ def with_checks(known: Iterable[Farm], file: Iterable[Farm]) -> tuple[Farm, ...]
         else farm
         for farm in known
     )
+
+
+def not_applied(known: Iterable[str], file: Iterable[Farm]) -> str:
+    """What to tell of farms that nobody checks since the running table has not got them; empty:
+    there are none.
+
+    known: the names of those that it has.
+    """
+    there = set(known)
+    names = [farm.name for farm in file if farm.checks and farm.name not in there]
+    if not names:
+        return ""
+    one = len(names) == 1
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    some = f"farm{'' if one else 's'} {', '.join(names[:_NAMED])}{more}"
+    it = "it" if one else "them"
+    return f"{some}: not in the table, and not checked: nftlbc apply loads {it}"
 
 
 def _unchecked(farm: Farm) -> Farm:

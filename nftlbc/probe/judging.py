@@ -41,8 +41,9 @@ class Outcome:
 
 class Event(NamedTuple):
     """What an operator should know. ``kind``: ``down``, ``drain``, ``up``, ``quorum``,
-    ``quorum-met``, ``held``, ``warning``; of a service also ``started`` (for who sits before it),
-    ``settled`` (what was done about connections) and ``error``."""
+    ``quorum-met``, ``held``, ``warning``; of a service also ``started`` (also that the file
+    was read again; both for who sits before it), ``settled`` (what was done about connections) and
+    ``error``."""
 
     kind: str
     farm: str

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 from nftlbc.farms import Farm
-from nftlbc.nft import conntrack
+from nftlbc.nft import conntrack, lock
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.program import NftError
 from nftlbc.plan import settling
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
 from nftlbc.probe import judging, loads, packages, weights
-from nftlbc.probe.asking import with_checks
+from nftlbc.probe.asking import not_applied, with_checks
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.commands import Commands
 from nftlbc.probe.farms_file import FarmsFile, Mistaken
@@ -48,7 +48,8 @@ Tell = Callable[[Sequence[Event]], None]
 def run(file: str, every: float, *, hold: bool, tell: Tell) -> None:
     """Runs until SIGTERM or SIGINT. Raises NftError where there is no table to begin with, and
     Mistaken where the file has mistakes then."""
-    asyncio.run(_Loop(file, every, hold, tell).run())
+    with lock.keeping():
+        asyncio.run(_Loop(file, every, hold, tell).run())
 
 
 class _Loop:
@@ -63,6 +64,8 @@ class _Loop:
         self._busy = asyncio.Lock()
         self._settling: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
+        self._unapplied = ""
+        """What was told of farms of the file that are not in the table."""
         self._told: dict[str, float] = {}
         self._shared_since = time.monotonic()
         self._written = self._shared_since - _FLUSH  # the first tick tells that checks are made
@@ -84,10 +87,7 @@ class _Loop:
             with _lasting():
                 await asyncio.to_thread(self._file.read)
                 await self._take_over()
-            checked = sum(bool(each.checks) for each in self._watched.farms.values())
-            what = f"{checked} farm{'' if checked == 1 else 's'}"
-            text = f"checking {len(self._rounds)} backends of {what}; Ctrl-C ends it"
-            self._say([Event("started", "", "", text)])
+            self._say([Event("started", "", "", f"{self._checking()}; Ctrl-C ends it")])
             works = (self._rounds.run(), self._judge(), self._tick(), self._beat())
             parts = [asyncio.create_task(work) for work in works]
             stop = asyncio.create_task(self._stop.wait())
@@ -101,6 +101,11 @@ class _Loop:
             loop.remove_reader(self._watched.fileno())
             self._watched.close()
             self._rounds.shared.close()
+
+    def _checking(self) -> str:
+        checked = sum(bool(each.checks) for each in self._watched.farms.values())
+        backends, farms = len(self._rounds), f"{checked} farm{'' if checked == 1 else 's'}"
+        return f"checking {backends} backend{'' if backends == 1 else 's'} of {farms}"
 
     async def _end(self, parts: Sequence[asyncio.Task[Any]]) -> None:
         """What is being changed is finished, where nobody else keeps the lock meanwhile."""
@@ -130,6 +135,10 @@ class _Loop:
             self._complain("error", f"{each.message}, and is not made: {each.help}")
         if unchecked:
             await self._change(unchecked)
+        unapplied = not_applied(before, self._file.farms())
+        if unapplied and unapplied != self._unapplied:
+            self._say([Event("warning", "", "", unapplied)])
+        self._unapplied = unapplied
 
     def _heard(self, name: Name, outcome: Outcome | None) -> None:
         if outcome is None:  # as nearly always
@@ -177,14 +186,18 @@ class _Loop:
 
     async def _read_again(self, disturbed: bool, reload: bool) -> None:
         if reload:
+            self._unapplied = ""
             try:
                 await asyncio.to_thread(self._file.read)
             except Mistaken as problem:
                 text = f"{problem.message}: {problem.remedy}; the checks stay as they were"
                 self._say([Event("error", "", "", text)])
+                reload = False
         if disturbed and await asyncio.to_thread(self._watched.refresh):
             self._say([Event("error", "", "", "the table was gone, and is put back")])
         await self._take_over()
+        if reload:
+            self._say([Event("started", "", "", f"the farms file was read: {self._checking()}")])
 
     async def _apply_pending(self) -> None:
         if not self._pending or time.monotonic() < self._not_before:

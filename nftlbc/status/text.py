@@ -60,8 +60,9 @@ def _summary(snapshot: Snapshot, named: Sequence[str], view: View) -> Iterator[s
         painted(f"{found[state]} {state}", COLOURS[state], view) for state in STATES if found[state]
     ]
     total = found.total()
+    at = "" if view.rates is None else time.strftime("%H:%M:%S  ", time.localtime(snapshot.time))
     yield (
-        f"{snapshot.farms} farm{'' if snapshot.farms == 1 else 's'}, "
+        f"{at}{snapshot.farms} farm{'' if snapshot.farms == 1 else 's'}, "
         f"{total} backend{'' if total == 1 else 's'}{': ' if states else ''}{', '.join(states)}"
     )
     pools = list(zip(named, snapshot.pools, strict=True))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import stat
 import sys
 import time
@@ -88,16 +90,41 @@ def test_who_sits_before_it_sees_that_it_runs(tmp_path: Path) -> None:
         with net.loop() as loop:
             pass
         assert loop.text == ""
-        words = f"timeout 15 {sys.executable} -m nftlbc probe {net.file} --every 1s"
-        done = net.box.run("balancer", ("script", "-qfec", words, "/dev/null"), timeout=60)
-        assert "checking 2 backends of 1 farm; Ctrl-C ends it" in done.stdout
+        screen = tmp_path / "screen"
+        probe = f"{sys.executable} -m nftlbc probe {net.file} --every 1s"
+        command = net.box.start_command("balancer", ("script", "-qfec", probe, str(screen)))
+        wait_for(lambda: screen.exists() and "checking" in screen.read_text())
+        net.write(net.file.read_text() + farm(1, name="new", port=81))
+        wait_for(lambda: "was read" in screen.read_text())
+        command.stop(signal.SIGTERM)
+        lines = [line for line in screen.read_text().splitlines() if "Script" not in line]
+        began, missing, read = lines[:3]
+        assert re.fullmatch(r"\d\d:\d\d:\d\d checking 2 backends of 1 farm; Ctrl-C ends it", began)
+        text = "farm new: not in the table, and not checked: nftlbc apply loads it"
+        assert missing[9:] == text
+        assert read[9:] == "the farms file was read: checking 2 backends of 1 farm"
+        once = net.probe()
+        assert text in once.stderr
+
+
+def test_remove_tells_who_puts_the_table_back(tmp_path: Path) -> None:
+    nftlbc = (sys.executable, "-m", "nftlbc")
+    with network(tmp_path, farm(1)) as net:
+        with net.loop():
+            told = net.box.run("balancer", (*nftlbc, "remove"))
+            assert re.search(r"probe --every \(process \d+\) puts the table back", told.stderr)
+            assert "systemctl stop nftlbc-probe" in told.stderr
+            wait_for(lambda: "table inet nftlbc" in net.nft("list", "tables"))
+        for text in ("table inet nftlbc is gone", "there was no table inet nftlbc"):
+            told = net.box.run("balancer", (*nftlbc, "remove"))
+            assert (told.returncode, told.stderr) == (0, f"{text}\n")
 
 
 def test_a_quiet_loop_tells_that_checks_are_made(tmp_path: Path) -> None:
     with network(tmp_path, farm(2)) as net:
-        assert "probed=" not in net.nft("list", "table", "inet", "nftlbc")
+        assert '"probed=0"' in net.nft("list", "table", "inet", "nftlbc")
         with net.loop():
-            wait_for(lambda: "probed=" in net.nft("list", "table", "inet", "nftlbc"))
+            wait_for(lambda: '"probed=1' in net.nft("list", "table", "inet", "nftlbc"))
 
 
 def test_records_are_written_at_the_end(tmp_path: Path) -> None:
