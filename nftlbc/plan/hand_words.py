@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from nftlbc import times
 from nftlbc.farms import Backend, BackendState, Family, Farm
 from nftlbc.plan.by_hand import Done, Touched
 from nftlbc.plan.live import Live
+from nftlbc.plan.returning import ENTERS_AT
 from nftlbc.states import ByHand, HandState, Seconds
 from nftlbc.table.pool import pool_of, shares, slots_of
 
@@ -48,6 +50,7 @@ def lines(done: Done, live: Live) -> Iterator[str]:
         changed = [each for each in touched if each.changed]
         if changed:
             yield from _shares(done.before[farm], done.after[farm])
+            yield from _climbs(done.after[farm], [each.after for each in changed])
             for each in changed:
                 yield from _stakes(each, live)
     yield from done.settled.lines()
@@ -104,6 +107,21 @@ def _shares(before: Farm, after: Farm) -> Iterator[str]:
             ]
             more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
             yield f"    shares of new {which}clients: {', '.join(texts[:_MOST])}{more}"
+
+
+def _climbs(farm: Farm, backends: Iterable[Backend]) -> Iterator[str]:
+    """Who begins with a part of its weight, and what brings it to the rest."""
+    names = [
+        each.name
+        for each in backends
+        if each.takes_new and each.remembered.measured and each.remembered.measured.weight < 1
+    ]
+    if names:
+        some = ", ".join(names) if len(names) < _ALIKE else f"{len(names)} backends"
+        begin = "begins" if len(names) == 1 else "begin"
+        how = f"within {times.left(farm.slow_start)}" if farm.slow_start else "as its load allows"
+        part = f"{ENTERS_AT * 100:.0f} % of the weight"
+        yield f"    {some} {begin} with {part}; nftlbc probe gives the rest {how}"
 
 
 def _by_name(farm: Farm, family: Family) -> dict[str, str]:

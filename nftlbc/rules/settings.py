@@ -41,7 +41,7 @@ def check(farm: Farm, found: list[Diagnostic]) -> None:
                 "a returning backend gets exactly its own clients back",
             )
         )
-    elif farm.slow_start:
+    elif farm.slow_start and not farm.checks:  # with checks it has to run anyway
         found.append(
             warning(
                 "slow-start is moved on by nftlbc probe alone",

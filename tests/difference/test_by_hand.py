@@ -20,6 +20,7 @@ from namespaces import Elsewhere, applied, content, differences, in_namespace, r
 from nftlbc import pipeline
 from nftlbc.nft import lock
 from nftlbc.plan import by_hand, hand_words, planning
+from nftlbc.plan.live import Live
 from nftlbc.plan.recall import recall
 from nftlbc.probe.watching import Watched
 from nftlbc.probe.weights import weigh
@@ -245,7 +246,11 @@ def test_who_is_put_back_where_weights_move_climbs(tmp_path: Path) -> None:
             by_hand.hold(["web/app1"], state, "ada")
             assert watched.disturbed()
             watched.refresh()
-            by_hand.hold(["web/app1"], None, "ada")
+            done = by_hand.hold(["web/app1"], None, "ada")
+            text = (
+                "    app1 begins with 10 % of the weight; nftlbc probe gives the rest within 1m 0s"
+            )
+            assert (text in hand_words.lines(done, Live())) == (weight is not None)
             assert watched.disturbed()
             watched.refresh()
             (web,) = (each for each in recall(read()).farms if each.name == "web")
