@@ -83,7 +83,8 @@ def _summary(snapshot: Snapshot, named: Sequence[str], view: View) -> Iterator[s
         text = f"{snapshot.silence}: who is up is not known; does nftlbc probe run?"
         yield from _wrapped(text, view, "31")
     if snapshot.astray:
-        text = f"{snapshot.astray} backends of farms that listen nowhere: nftlbc plan tells more"
+        many = f"{snapshot.astray} backend{'' if snapshot.astray == 1 else 's'}"
+        text = f"{many} of farms that listen nowhere: nftlbc plan tells more"
         yield from _wrapped(text, view, "33")
     if snapshot.gone:
         many = "connection is" if snapshot.gone == 1 else "connections are"
