@@ -78,7 +78,7 @@ def moves(kernel: KernelTable, wanted: Table) -> list[Move]:
         if (
             source in kernel.maps
             and source != target.name
-            and _keys(source, before) == _keys(target.name, label)
+            and known_by(source, before) == known_by(target.name, label)
             and _alike(kernel.maps[source], target)
         ):
             shared = " . " in target.key and "meta priority" in target.key
@@ -119,7 +119,7 @@ def map_of(kernel: KernelTable, chain: str) -> str | None:
     return label_of(kernel, label) if label else None
 
 
-def _keys(map: str, chain: str) -> tuple[str, str]:
+def known_by(map: str, chain: str) -> tuple[str, str]:
     """What clients are known by, from a map's name; what addresses are cut to, from a chain's."""
     return f"{map}_".split("_")[1], f"{chain}_".split("_")[1]
 

@@ -45,7 +45,7 @@ def between(old: Mapping[str, Farm], new: Mapping[str, Farm], live: Live) -> lis
                 found += _servers(name, *pools, live)
                 found += _slots(name, *pools)
                 found += _source(name, *pools)
-                found += _persistence(name, family, *pools, live)
+                found += _persistence(name, family, old[name], new[name], live)
     return found
 
 
@@ -180,26 +180,41 @@ def _source(name: str, old: Pool, new: Pool) -> Iterator[Change]:
         yield Change("source", name, "", text)
 
 
-def _persistence(name: str, family: Family, old: Pool, new: Pool, live: Live) -> Iterator[Change]:
-    if old.sticky == new.sticky or not new.servers:
+def _persistence(name: str, family: Family, old: Farm, new: Farm, live: Live) -> Iterator[Change]:
+    before, after = old.pools[family], new.pools[family]
+    if (before.sticky, before.known_by) == (after.sticky, after.known_by) or not after.servers:
         return
-    if new.sticky is None:
+    kept = before.known_by == after.known_by
+    if after.sticky is None:
         # A pool without living backends looks for nobody; its map stays.
-        if all(server.down for server in new.servers.values()):
+        if all(server.down for server in after.servers.values()):
             return
         text = "are no longer known again"
-    elif old.sticky is None:
-        if all(server.down for server in old.servers.values()):
+    elif before.sticky is None:
+        if all(server.down for server in before.servers.values()):
             return
-        text = f"are known again by {_persisting(new.sticky)}"
+        text = f"are known again by {_persisting(new, after.sticky)}"
     else:
-        text = f"are known again by {_persisting(old.sticky)} -> {_persisting(new.sticky)}"
-    known = live.of_sticky(old.servers)
-    yield Change("persist", name, "", f"IPv{family} clients {text}{known and '; ' + known}")
+        was, is_ = _persisting(old, before.sticky), _persisting(new, after.sticky)
+        text = f"are known again by {was} -> {is_}"
+    known = live.of_sticky(before.servers)
+    if known:
+        one = known.startswith("1 ")
+        fate = (
+            ("stays known" if one else "stay known")
+            if kept
+            else f"{'is' if one else 'are'} forgotten"
+        )
+        text += f"; {known} {fate}"
+    yield Change("persist", name, "", f"IPv{family} clients {text}")
 
 
-def _persisting(map: str) -> str:
-    """``source-ip, source-port for 300s, size 4096`` from the name of a sticky map."""
+def _persisting(farm: Farm, map: str) -> str:
+    """``source-ip, source-port for 300s size 4096``; where a hand took the farm's record away,
+    as the name of its sticky map has it."""
+    written = _by_keyword(farm.settings).get("persist")
+    if written:
+        return written
     parts = map.split("_")
     keys, time = parts[1].replace(".", ", "), parts[2]
     own = f" size {parts[3]}" if len(parts) > 4 else ""

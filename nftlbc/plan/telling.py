@@ -53,7 +53,8 @@ def _program(difference: Difference, known: set[str]) -> Iterator[Change]:
             shared.append(chain.name)
     if shared:
         names = ", ".join(shared) if len(shared) <= _MOST else f"{len(shared)} shared chains"
-        yield Change("program", "", "", f"written anew: {names}")
+        text = f"rules that farms share are written anew; no client notices ({names})"
+        yield Change("program", "", "", text)
     for change in difference.maps:
         if change.map.name.startswith("farms_"):
             for farm in _noted(change):
@@ -63,20 +64,26 @@ def _program(difference: Difference, known: set[str]) -> Iterator[Change]:
     made = [each.name for each in difference.new_maps if not each.name.startswith(_NOTES)]
     if made:
         names = ", ".join(made) if len(made) <= _MOST else f"{len(made)} maps"
-        yield Change("program", "", "", f"made: {names}")
+        yield Change("program", "", "", f"new maps: {names}")
     for change in difference.maps:
         if change.map.name.startswith("hairpins"):
-            text = f"{change.map.name}: {len(change.come)} elements come, {len(change.gone)} go"
+            moves = f"{len(change.come)} come, {len(change.gone)} go"
+            text = f"backends that may reach their own farm: {moves} ({change.map.name})"
             yield Change("program", "", change.map.name, text)
     for carried in difference.sticky:
         lost = f", {carried.lost} end (no room, or out of time)" if carried.lost else ""
-        text = f"{len(carried.come)} sticky clients go over into {carried.map.name}{lost}"
+        some = (
+            "1 sticky client goes"
+            if len(carried.come) == 1
+            else f"{len(carried.come)} sticky clients go"
+        )
+        text = f"{some} over into {carried.map.name}{lost}"
         yield Change("program", "", carried.map.name, text)
     unused = [each.name for each in difference.stale_maps if not each.name.startswith(_NOTES)]
     unused += [each.name for each in difference.stale_chains]
     if unused:
         names = ", ".join(unused) if len(unused) <= _MOST else f"{len(unused)} maps and chains"
-        yield Change("program", "", "", f"without use, taken away: {names}")
+        yield Change("program", "", "", f"no longer needed, taken away: {names}")
 
 
 def _noted(change: MapChange) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from nftlbc import farms as model
 from nftlbc.farms import Family, family_of
 from nftlbc.nft.netlink import KernelTable
-from nftlbc.nft.sticky import announced, looked_up, map_of
+from nftlbc.nft.sticky import announced, known_by, label_of, looked_up, map_of
 from nftlbc.plan.recall import records_of
 from nftlbc.table import recorded
 from nftlbc.table.model import OURS, Destination, ElementData, ElementKey, Table
@@ -50,6 +50,8 @@ class Pool:
     """From the number of a slot, counted from the range's first, to a mark."""
     sticky: str | None = None
     """The map in which its clients are known."""
+    known_by: tuple[str, str] | None = None
+    """Of what keys, and of what part of addresses."""
     source: str | None = None
     """What ``snat`` makes connections come from."""
 
@@ -80,7 +82,7 @@ def of_table(table: Table, farms: Sequence[model.Farm]) -> dict[str, Farm]:
     for chain in table.chains:
         _, label = announced(chain)
         if label:
-            _know(found, chain.name, looked_up(table.chain[label]))
+            _know(found, chain.name, label, looked_up(table.chain[label]))
     return found
 
 
@@ -92,7 +94,7 @@ def of_kernel(table: KernelTable) -> dict[str, Farm]:
     )
     for name in table.chains:
         if name.startswith("farm-"):
-            _know(found, name, map_of(table, name))
+            _know(found, name, label_of(table, name), map_of(table, name))
     for name, record in records_of(table).items():
         if name in found:
             _recorded(found[name], record)
@@ -107,10 +109,12 @@ def _recorded(farm: Farm, record: str) -> None:
         server.weight = configured.weight
 
 
-def _know(found: dict[str, Farm], chain: str, sticky: str | None) -> None:
+def _know(found: dict[str, Farm], chain: str, label: str | None, sticky: str | None) -> None:
     match = _CHAIN.match(chain)
     if match and match["farm"] in found:
-        found[match["farm"]].pools[6 if match["family"] == "6" else 4].sticky = sticky
+        pool = found[match["farm"]].pools[6 if match["family"] == "6" else 4]
+        pool.sticky = sticky
+        pool.known_by = known_by(sticky, label) if sticky and label else None
 
 
 def _farms(contents: Contents) -> dict[str, Farm]:

@@ -114,9 +114,9 @@ CASES = {
             "    backend app3: share 50 % -> 25 %",
             "    backend app4 (10.0.0.14) added; it gets 50 %",
             "    4 -> 8 slots",
-            "table: written anew: deliver4-mixed, serve4-mixed",
-            "table: made: addresses4_1024",
-            "table: without use, taken away: deliver4, serve4",
+            "table: rules that farms share are written anew; no client notices (deliver4-mixed, serve4-mixed)",
+            "table: new maps: addresses4_1024",
+            "table: no longer needed, taken away: deliver4, serve4",
         ],
     ),
     "added, down": (
@@ -145,18 +145,18 @@ farm web {
             "    no longer listens on 203.0.113.10:80/tcp",
             "    listens on 203.0.113.10:81/tcp",
             "    listens on 203.0.113.11:443/tcp, to port 8443",
-            "table: written anew: deliver4-own, serve4-own",
-            "table: made: addresses4_1024, own4, ports4",
-            "table: without use, taken away: deliver4, serve4",
+            "table: rules that farms share are written anew; no client notices (deliver4-own, serve4-own)",
+            "table: new maps: addresses4_1024, own4, ports4",
+            "table: no longer needed, taken away: deliver4, serve4",
         ],
     ),
     "a source": (
         WEB.replace("port 80\n", "port 80\n    forward snat to 10.0.0.1\n", 1),
         [
             "farm web: connections come from 10.0.0.1",
-            "table: written anew: deliver4-replace, serve4-replace, source, postrouting",
-            "table: made: snat4_1024",
-            "table: without use, taken away: deliver4, serve4",
+            "table: rules that farms share are written anew; no client notices (deliver4-replace, serve4-replace, source, postrouting)",
+            "table: new maps: snat4_1024",
+            "table: no longer needed, taken away: deliver4, serve4",
         ],
     ),
     "another scheduler": (
@@ -167,8 +167,8 @@ farm web {
         WEB.replace("port 80\n", "port 80\n    persist source-ip for 90s\n", 1),
         [
             "farm web: IPv4 clients are known again by source-ip for 90s",
-            "table: written anew: stick4_source-ip_90s, learn4_source-ip_90s",
-            "table: made: sticky4_source-ip_90s_262144",
+            "table: rules that farms share are written anew; no client notices (stick4_source-ip_90s, learn4_source-ip_90s)",
+            "table: new maps: sticky4_source-ip_90s_262144",
         ],
     ),
     "a farm": (WEB + OLD, None),
@@ -279,14 +279,26 @@ def test_clients_that_go_over(tmp_path: Path, tracked: dict[str, int]) -> None:
     assert found[:3] == [
         "farm old:",
         "    IPv4 clients are known again by source-ip for 300s -> source-ip for 600s size 4096; "
-        "1 sticky client",
+        "1 sticky client stays known",
         "    IPv6 clients are known again by source-ip for 300s -> source-ip for 600s size 4096",
     ]
-    assert "table: 1 sticky clients go over into sticky4_source-ip_600s_4096_old" in found
+    assert "table: 1 sticky client goes over into sticky4_source-ip_600s_4096_old" in found
     never = OLD.replace("    persist source-ip\n", "")
     assert said(never, tmp_path)[1] == (
-        "    IPv4 clients are no longer known again; 1 sticky client"
+        "    IPv4 clients are no longer known again; 1 sticky client is forgotten"
     )
+    for keys, families in (
+        ("source-ip/24/128", (4,)),
+        ("source-ip/32/64", (6,)),
+        ("source-ip, destination-port", (4, 6)),
+    ):
+        found = said(OLD.replace("persist source-ip", f"persist {keys}"), tmp_path)
+        clients = [line[line.index("IPv") :] for line in found if "clients are known" in line]
+        text = f"clients are known again by source-ip for 300s -> {keys} for 300s"
+        assert clients == [
+            f"IPv{family} {text}{'; 1 sticky client is forgotten' if family == 4 else ''}"
+            for family in families
+        ]
 
 
 @in_namespace
@@ -295,7 +307,7 @@ def test_drift_is_told_as_such(tmp_path: Path) -> None:
     nft(f"insert rule {T} farm-web-4 counter\nadd chain {T} mine")
     assert said(WEB, tmp_path) == [
         "farm web: its rules for IPv4 are written anew; a round robin starts anew",
-        "table: without use, taken away: mine",
+        "table: no longer needed, taken away: mine",
         "the table was changed behind nftlbc's back, and is mended:",
         "    chain mine is not nftlbc's: it is taken away",
         "    chain farm-web-4 has a rule that is not nftlbc's",
