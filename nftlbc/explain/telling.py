@@ -113,7 +113,8 @@ def _choice_rows(story: Story, farm: Farm) -> list[Row]:
     text = _choice(farm, choice)
     if len(story.shares) == 1:
         alone = choice.slot is None and bool(story.delivered)
-        return [("balance", f"{text}: there is no other" if alone else text)]
+        scheduler = farm.balance.scheduler
+        return [("balance", f"{scheduler}: there is no other backend" if alone else text)]
     turn = ", in turn" if choice.how == "inc" else ""
     table = [("balance", f"  {row}") for row in _table(story.shares)]
     return [("balance", f"{text}: one of these{turn}"), *table]

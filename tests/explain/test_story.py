@@ -117,7 +117,7 @@ def test_one_backend_of_a_family() -> None:
     assert told("2001:db8::7", "[2001:db8::10]:80")[2:] == [
         "listener  [2001:db8::10]:80/tcp of farm web, IPv6",
         "persist   source-ip 2001:db8::7 for 5m: not known yet",
-        "balance   round-robin: there is no other",
+        "balance   round-robin: there is no other backend",
         "backend   six, [2001:db8:1::1]:8080",
         "port      8080, the backend's",
         "source    kept: the backend sees 2001:db8::7",
