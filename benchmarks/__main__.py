@@ -1,6 +1,7 @@
 """``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost of
 counting, and checks, as a table. Others, each by its name: ``closed-loop`` (weights that follow),
-``failover``, ``watching`` (the loop with 10 000 farms), ``profiles``, ``kernel-memory``; the first
+``failover``, ``watching`` (the loop with 10 000 farms), ``profiles``, ``kernel-memory``, and
+``tables`` (of docs/performance.md, from what ``make bench`` measured); the first
 lines of their modules say more.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
@@ -25,6 +26,7 @@ from benchmarks import (
     farms,
     kernel_memory,
     profiles,
+    tables,
     traffic,
     watching,
 )
@@ -34,6 +36,7 @@ OTHERS = {
     "failover": failover.main,
     "kernel-memory": kernel_memory.main,
     "profiles": profiles.main,
+    "tables": tables.main,
     "watching": watching.main,
 }
 NFTLBC = [sys.executable, "-m", "nftlbc"]
