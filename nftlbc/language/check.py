@@ -18,6 +18,7 @@ from nftlbc.source import Place
 
 _FARM_STATEMENTS = {*BLOCKS, *PLAIN} - {*TOP}
 Reader = Callable[[Context, str, list[Item], Place], CheckValue | None]
+"""What it returns is not used where it told a mistake."""
 
 
 class Option(NamedTuple):
@@ -68,8 +69,7 @@ def _texts(context: Context, name: str, found: list[Item], place: Place) -> Chec
     texts = [values.string(context, item, f"an argument of {name}") for item in found]
     if not texts:
         context.error(f'{name} takes a command and its arguments, each a "string"', place)
-    known = tuple(text for text in texts if text is not None)
-    return known if known and len(known) == len(texts) else None
+    return tuple(text for text in texts if text is not None) or None
 
 
 def _pair(context: Context, name: str, found: list[Item], place: Place) -> CheckValue | None:
@@ -121,7 +121,7 @@ def _statuses(context: Context, name: str, found: list[Item], place: Place) -> C
             ranges.append((first, last))
     if not found:
         context.error(f"{name} takes statuses: {name} 200-299, 404", place)
-    return tuple(ranges) if ranges and len(ranges) == len(found) else None
+    return tuple(ranges) or None
 
 
 FORMS: Mapping[str, Reader] = {
