@@ -7,6 +7,7 @@ for each way and memory, never one for each farm.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,6 +104,7 @@ class Memory:
     """For a hashed key: the farm's number, put back after the lookup."""
 
 
+@functools.lru_cache(maxsize=1024)
 def fields(keys: tuple[Key, ...], family: Family) -> Fields:
     """The packet's fields that a client is known by, in the one order that every nft takes.
 
@@ -119,6 +121,7 @@ def fields(keys: tuple[Key, ...], family: Family) -> Fields:
     return tuple(Field(names[key.field], key.bits(family)) for key in ordered)
 
 
+@functools.lru_cache(maxsize=1024)
 def sticky_name(keys: tuple[Key, ...], family: Family | None = None) -> str:
     """The keys as they stand in the name of a sticky map, whatever they are cut to; with a
     family, in those of its chains, which do the cutting: ``source-ip-24.destination-port``."""
@@ -130,6 +133,7 @@ def sticky_name(keys: tuple[Key, ...], family: Family | None = None) -> str:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def too_long(key: Fields) -> bool:
     """More than 16 bytes: nft up to 1.0.6 keeps no more for the key of an ``update`` or
     ``delete``. What it then puts over the key's end is the mark, so that nobody is found again,
