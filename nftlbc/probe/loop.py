@@ -14,7 +14,7 @@ from nftlbc.farms import Farm
 from nftlbc.nft import conntrack, lock
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.program import NftError
-from nftlbc.plan import settling
+from nftlbc.plan import in_use, settling
 from nftlbc.plan.planning import Plan
 from nftlbc.plan.recall import Recalled
 from nftlbc.probe import judging, loads, packages, weights
@@ -26,6 +26,7 @@ from nftlbc.probe.judging import Event, Outcome
 from nftlbc.probe.notify import notify, watchdog
 from nftlbc.probe.rounds import Name, Rounds
 from nftlbc.probe.watching import Watched
+from nftlbc.states import NOT_YET
 from nftlbc.table.numbers import known_as
 
 _GATHER: Final = 0.003
@@ -196,6 +197,8 @@ class _Loop:
         if disturbed and await asyncio.to_thread(self._watched.refresh):
             self._say([Event("error", "", "", "the table was gone, and is put back")])
         await self._take_over()
+        if in_use.probed(self._watched.running.kernel) == NOT_YET:  # a table made meanwhile
+            self._written = time.monotonic() - _FLUSH
         if reload:
             self._say([Event("started", "", "", f"the farms file was read: {self._checking()}")])
 

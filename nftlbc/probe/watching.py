@@ -5,6 +5,7 @@ kernel, and runs in a thread of its own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -185,8 +186,9 @@ class Watched:
 
     def _send(self, farms: Iterable[Farm]) -> Plan:
         """All farms, compared with the table as it is now."""
-        kernel = planning.read()
-        plan = planning.between(kernel, tuple(farms))
+        kernel, every = planning.read(), tuple(farms)
+        checked = int(time.time()) if any(farm.checks for farm in every) else None
+        plan = planning.between(kernel, every, probed=checked)
         with self._events.deaf():  # the table is read again in any case
             changing.send(plan.transaction)
         self._put_back = self._put_back or kernel is None

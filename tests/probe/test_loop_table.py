@@ -24,6 +24,7 @@ def test_a_flushed_ruleset_is_back_within_a_tick(tmp_path: Path) -> None:
             net.nft("flush", "ruleset")
             loop.says("the table was gone, and is put back")
             time.sleep(0.3)
+        assert "no checks" not in net.nftlbc("status").stdout
         lost = [each.began - begin for each in calls if each.wrong]
         print(
             f"\nflushed: {len(lost)} connections lost within {max(lost, default=0) * 1000:.0f} ms"
@@ -36,6 +37,10 @@ def test_a_flushed_ruleset_is_back_within_a_tick(tmp_path: Path) -> None:
         net.box.start_servers("10.0.0.1")
         loop.says("web/b1 up")
         assert net.who(4) == {"10.0.0.1": 2, "10.0.0.3": 2}
+        # One that another makes anew is told that its checks are made.
+        net.nft("delete", "table", "inet", "nftlbc")
+        net.apply()
+        wait_for(lambda: '"probed=1' in net.nft("list", "table", "inet", "nftlbc"))
 
 
 def test_what_others_do_is_honoured(tmp_path: Path) -> None:
