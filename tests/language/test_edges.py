@@ -96,3 +96,39 @@ def test_each_wrong_key_is_told(tmp_path: Path) -> None:
     assert "'700' is not an HTTP status" in both
     assert "'99' is not an HTTP status" in both
     assert "'404'" not in both
+
+
+@pytest.mark.parametrize(
+    ("option", "longest", "message"),
+    [
+        ('http {{ body matches "{}" }}', "a" * 1000, "an expression has at most 1000 characters"),
+        ('dns {{ name "{}" }}', f"{'a.' * 126}a", "can't be a name in the DNS"),
+    ],
+)
+def test_the_longest_texts(tmp_path: Path, option: str, longest: str, message: str) -> None:
+    text = "farm web {{\n listen 203.0.113.1 tcp port 80\n backend a 10.0.0.1\n check {}\n}}\n"
+    assert "error" not in told(tmp_path, text.format(option.format(longest)))
+    assert message in told(tmp_path, text.format(option.format(longest + "b.c")))
+
+
+def test_the_longest_lists_and_the_finest_prefixes(tmp_path: Path) -> None:
+    few = "define ports = { 1, 2, 3, 4, 5, 6, 7, 8 }\n"
+    for count in (5, 6):  # 8^5 is half of what a list may have, 8^6 four times that
+        names = [
+            f"define p{n} = {{ {', '.join(['$ports' if n == 0 else f'$p{n - 1}'] * 8)} }}\n"
+            for n in range(count - 1)
+        ]
+        found = told(
+            tmp_path,
+            f"{few}{''.join(names)}farm web {{\n listen 203.0.113.1 tcp port "
+            f"$p{count - 2}\n backend a 10.0.0.1\n}}\n",
+        )
+        assert ("a list of more than 65536 values" in found) == (count == 6)
+    family = {32: "203.0.113.1", 128: "2001:db8::1"}
+    for bits, address in family.items():
+        text = (
+            f"farm web {{\n listen {address} tcp port 80\n backend a {address}\n persist source-ip/"
+        )
+        for prefix, right in ((1, True), (bits, True), (0, False), (bits + 1, False)):
+            assert ("error" not in told(tmp_path, f"{text}{prefix}\n}}\n")) == right
+        assert "error" in told(tmp_path, f"{text}4294967297\n}}\n")  # 1, and a bit too many
