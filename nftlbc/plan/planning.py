@@ -75,6 +75,20 @@ class Plan:
             if isinstance(key, int) and isinstance(note, Note) and of_text(note.text).failed
         }
 
+    def named(self, marks: Collection[int]) -> list[str]:
+        """``FARM/BACKEND`` of each, as the kernel's table has it, or had it."""
+        there = self.kernel.maps.values() if self.kernel else ()
+        servers = [each for each in there if each.name.startswith(("backends", "addresses"))]
+        found = (
+            text
+            for each in servers
+            if each.contents is not None
+            for mark in marks
+            # One that is down rests without that bit.
+            if (text := each.comments.get(mark) or each.comments.get(mark & ~OURS))
+        )
+        return sorted(set(found))
+
     def _changes(self, kind: str) -> list[MapChange]:
         changes = self.difference.maps if self.difference else ()
         return [each for each in changes if each.map.name.startswith(kind)]

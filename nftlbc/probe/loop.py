@@ -251,8 +251,11 @@ class _Loop:
             task.add_done_callback(self._settling.discard)
 
     async def _settled(self, plan: Plan) -> None:
+        names = plan.named({*plan.left, *plan.cut})  # before the table is another one
         settled = await asyncio.to_thread(settling.settle, plan)
-        self._say([Event("settled", "", "", line) for line in settled.lines()])
+        # Of several it is counted together: the lines before it say which.
+        farm, _, backend = names[0].partition("/") if len(names) == 1 else ("", "", "")
+        self._say([Event("settled", farm, backend, line) for line in settled.lines()])
         for problem in settled.problems:
             self._complain("error", _words(problem))
 

@@ -18,6 +18,10 @@ _PRIORITY: Final = {"down": 4, "quorum": 3, "held": 3, "warning": 4, "error": 3}
 """Of the journal: 3 error, 4 warning; all else is 5, notice."""
 
 
+_WORDLESS: Final = ("quorum", "quorum-met", "held", "error", "settled")
+"""Kinds whose texts say it all."""
+
+
 def journal() -> bool:
     """Standard output goes to the journal, which takes priorities as ``<N>`` before a line."""
     stream = os.environ.get("JOURNAL_STREAM", "")
@@ -31,7 +35,7 @@ def journal() -> bool:
 def line(event: Event, *, priorities: bool = False) -> str:
     """``web/app2 down: tcp 10.0.0.12:8080 connection refused, 3 of 3``."""
     who = f"{event.farm}/{event.backend}" if event.backend else event.farm
-    word = "" if event.kind in ("quorum", "quorum-met", "held", "error") else f" {event.kind}"
+    word = "" if event.kind in _WORDLESS else f" {event.kind}"
     text = printable(f"{who}{word}: {event.text}" if who else event.text)
     return f"<{_PRIORITY.get(event.kind, 5)}>{text}" if priorities else text
 

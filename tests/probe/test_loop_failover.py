@@ -126,6 +126,7 @@ def test_silence_fails_nobody(tmp_path: Path) -> None:
             net.box.stop_servers("10.0.0.1", outcome="silent")
             loop.says("web/b1 down: tcp")
             loop.says("an answer: balanced anew at the next try")
+            assert all(line.startswith("web/b1") for line in loop.lines), loop.lines
             time.sleep(0.3)
     assert {each.by for each in calls} == {"10.0.0.1", "10.0.0.2"}
     assert not [each for each in calls if each.wrong]
