@@ -1,8 +1,8 @@
 """``python -m benchmarks [--quick]``: start-up, compiling, loading, applying, status, the cost of
 counting, and checks, as a table. Others, each by its name: ``closed-loop`` (weights that follow),
 ``failover``, ``watching`` (the loop with 10 000 farms), ``profiles``, ``kernel-memory``, and
-``tables`` (of docs/performance.md, from what ``make bench`` measured); the first
-lines of their modules say more.
+``tables`` (of docs/performance.md, from what ``make bench`` measured); ``NAME --help`` says more.
+``scripts/setup --bench`` installs what they need.
 
 Ratios are of processor time within one run, pair by pair: least, median, greatest. Loading needs
 root (a network namespace is made for each load and nothing of the machine's own is touched).
@@ -25,6 +25,7 @@ from benchmarks import (
     failover,
     farms,
     kernel_memory,
+    machine,
     profiles,
     tables,
     traffic,
@@ -32,12 +33,12 @@ from benchmarks import (
 )
 
 OTHERS = {
-    "closed-loop": closed_loop.main,
-    "failover": failover.main,
-    "kernel-memory": kernel_memory.main,
-    "profiles": profiles.main,
-    "tables": tables.main,
-    "watching": watching.main,
+    "closed-loop": closed_loop,
+    "failover": failover,
+    "kernel-memory": kernel_memory,
+    "profiles": profiles,
+    "tables": tables,
+    "watching": watching,
 }
 NFTLBC = [sys.executable, "-m", "nftlbc"]
 EMPTY = """
@@ -60,10 +61,18 @@ app()
 
 def main() -> None:
     name, arguments = (*sys.argv[1:2], "")[0], sys.argv[2:]
-    if name in OTHERS:
-        OTHERS[name](arguments)
+    other = OTHERS.get(name)
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print((other.__doc__ if other else __doc__) or "")
         return
-    quick = "--quick" in sys.argv[1:]
+    if missing := machine.missing_packages():
+        sys.exit(f"missing: {', '.join(missing)} (scripts/setup --bench)")
+    if other is not None:
+        other.main(arguments)
+        return
+    if unknown := {*sys.argv[1:]} - {"--quick"}:
+        sys.exit(f"not known: {' '.join(sorted(unknown))}; --help tells what is")
+    quick = name == "--quick"
     runs = 3 if quick else 7
     sizes = (100, 1000) if quick else (100, 1000, 10_000)
     print(

@@ -1,4 +1,5 @@
-"""``python -m benchmarks closed-loop``: what weights that follow the backends are worth.
+"""``python -m benchmarks closed-loop [SCHEDULER ...] [--cron] [--picture FILE]``: what weights that
+follow the backends are worth.
 
 Clients, balancer and servers in three network namespaces; four servers of one worker each, of
 which one is four times slower; clients come at three quarters of what the four can serve together,
@@ -246,7 +247,6 @@ def swing(found: Found, after: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``closed-loop [SCHEDULER ...] [--every SECONDS] [--cron] [--picture FILE]``"""
     names = [each for each in arguments if each in CHECKS] or list(CHECKS)
     load = os.getloadavg()[0]
     print(f"load {load:.1f}; {rate(SERVICE):.0f} clients a second", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import os
 import platform
 import shutil
@@ -22,7 +23,13 @@ NEEDED = (*COMMANDS, "cc", "ip", "unshare", "nsenter")
 
 
 def missing() -> list[str]:
-    return [name for name in NEEDED if shutil.which(name) is None]
+    return [name for name in NEEDED if shutil.which(name) is None] + missing_packages()
+
+
+def missing_packages() -> list[str]:
+    """Without h11 there are no checks by http: probe would go on without them, and the figures
+    would be of something else."""
+    return [name for name in ("h11",) if importlib.util.find_spec(name) is None]
 
 
 def described() -> dict[str, str]:

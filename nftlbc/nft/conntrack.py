@@ -1,4 +1,4 @@
-"""How many connections are open to each backend, from the kernel's list of connections.
+"""How many connections are open to each backend, and which, from the kernel's list of connections.
 
 The kernel picks out those with our mark. Entries of one length are laid out alike, nearly always,
 and are counted without a look at each: a million takes little longer than the kernel takes to list
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -81,10 +81,8 @@ def count(marks: Iterable[int] | None = None) -> Open:
     this user.
     """
     found, listed = Open(), _listed()
-    asked = [_Part(OURS, OURS)]
-    if marks is not None and (wanted := set(marks)) and len(wanted) * _WALK < listed:
-        asked = [_Part(mark, BACKEND_BITS) for mark in wanted]
-    elif listed > _LONG:
+    asked = _parts(frozenset(marks or ()), listed)
+    if asked == [_ALL] and listed > _LONG:
         asked = [_Part(OURS | half, OURS | 1) for half in (0, 1)]
     for rows in _side_by_side(asked) if listed > _LONG else map(_listing, asked):
         for (mark, protocol, state), number in rows.items():
@@ -95,11 +93,43 @@ def count(marks: Iterable[int] | None = None) -> Open:
     return found
 
 
+def entries(marks: Collection[int]) -> list[bytes]:
+    """What the kernel lists of these backends, each entry as attributes behind ``FAMILY``.
+
+    marks: without REPLACE_SOURCE. Raises NftError as ``count``.
+    """
+    wanted, found = frozenset(marks), list[bytes]()
+
+    def take(layout: _Layout, alike: bytes) -> None:
+        names = layout.kind.names
+        if "mark" not in names:
+            return
+        at, length = names.index("mark"), len(layout.mask)
+        meant = [row[at] & BACKEND_BITS in wanted for row in layout.columns.iter_unpack(alike)]
+        if any(meant):
+            behind = Struct(f"{HEADER.size}x{length - HEADER.size}s").iter_unpack(alike)
+            found.extend(entry for (entry,) in itertools.compress(behind, meant))
+
+    for part in _parts(wanted, _listed()) if wanted else ():
+        _dump(part, take)
+    return found
+
+
 class _Part(NamedTuple):
     """Connections whose marks have this value in these bits."""
 
     value: int
     mask: int
+
+
+_ALL: Final = _Part(OURS, OURS)
+
+
+def _parts(marks: Collection[int], listed: int) -> list[_Part]:
+    """What the kernel is asked for: each of these backends by itself, or all that is ours."""
+    if len(marks) == 1 or (marks and len(marks) * _WALK < listed):
+        return [_Part(mark, BACKEND_BITS) for mark in marks]
+    return [_ALL]
 
 
 def _side_by_side(asked: Iterable[_Part]) -> Iterable[Counter[_Row]]:
@@ -112,10 +142,7 @@ def _side_by_side(asked: Iterable[_Part]) -> Iterable[Counter[_Row]]:
 
 def _listing(part: _Part) -> Counter[_Row]:
     tally: _Tally = defaultdict(Counter)
-    with Connection() as kernel:
-        for datagram in kernel.datagrams(_GET, _picking(part), 0):
-            if _take(datagram, tally):
-                break
+    _dump(part, lambda layout, alike: _count(tally, layout, alike))
     # A kernel that does not know the filter lists all.
     return Counter(
         {
@@ -134,19 +161,22 @@ def _listed() -> int:
         return 0
 
 
-def picking(only: int | None) -> bytes:
-    """Attributes that make the kernel list our connections alone, or those of one backend."""
-    return _picking(_Part(OURS, OURS) if only is None else _Part(only, BACKEND_BITS))
-
-
 def _picking(part: _Part) -> bytes:
     return attribute(_MARK, part.value.to_bytes(4, "big")) + attribute(
         _MASK, part.mask.to_bytes(4, "big")
     )
 
 
-def _take(datagram: bytes, tally: _Tally) -> bool:
-    """Counts the entries of a datagram; True at the end of the dump."""
+def _dump(part: _Part, take: _Take) -> None:
+    with Connection() as kernel:
+        for datagram in kernel.datagrams(_GET, _picking(part), 0):
+            if _read(datagram, take):
+                return
+
+
+def _read(datagram: bytes, take: _Take) -> bool:
+    """Hands over the entries of a datagram, those together that are laid out alike; True at the
+    end of the dump."""
     ended = False
     for length, entries in _by_length(datagram).items():
         (kind,) = _KIND.unpack_from(entries, 4)
@@ -156,7 +186,8 @@ def _take(datagram: bytes, tally: _Tally) -> bool:
                 raise NftError("the kernel does not list its connections")
             ended = True
         elif kind == _NEW:
-            _count_alike(entries, length, tally)
+            for layout, alike in _alike(entries, length):
+                take(layout, alike)
     return ended
 
 
@@ -204,25 +235,26 @@ def _repeated(mask: bytes, same: bytes, number: int) -> tuple[int, int]:
     return int.from_bytes(mask * number, "little"), int.from_bytes(same * number, "little")
 
 
+_Take = Callable[[_Layout, bytes], None]
 _last: Final[dict[int, _Layout]] = {}
 """By their length, how entries were laid out last."""
 
 
-def _count_alike(entries: bytes, length: int, tally: _Tally) -> None:
-    """Counts entries of one length, those together that are laid out alike."""
+def _alike(entries: bytes, length: int) -> Iterator[tuple[_Layout, bytes]]:
+    """Entries of one length, those together that are laid out alike."""
     layout = _last.get(length)
     while layout is None or not layout.fits(entries):
         layout = _last[length] = _layout(entries[:length])
         if not layout.fits(entries):
             several = [entry for (entry,) in Struct(f"{length}s").iter_unpack(entries)]
-            alike = [layout.fits(entry) for entry in several]
-            tally[layout.kind].update(
-                layout.columns.iter_unpack(b"".join(itertools.compress(several, alike)))
-            )
-            entries = b"".join(
-                entry for entry, fits in zip(several, alike, strict=True) if not fits
-            )
-    tally[layout.kind].update(layout.columns.iter_unpack(entries))
+            fits = [layout.fits(entry) for entry in several]
+            yield layout, b"".join(itertools.compress(several, fits))
+            entries = b"".join(entry for entry, does in zip(several, fits, strict=True) if not does)
+    yield layout, entries
+
+
+def _count(tally: _Tally, layout: _Layout, alike: bytes) -> None:
+    tally[layout.kind].update(layout.columns.iter_unpack(alike))
 
 
 def _rows(tally: _Tally) -> Counter[_Row]:

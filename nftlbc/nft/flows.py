@@ -10,23 +10,19 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from nftlbc.farms import Family
-from nftlbc.nft.conntrack import picking
+from nftlbc.nft import conntrack
 from nftlbc.nft.netlink.connection import Connection
 from nftlbc.nft.netlink.messages import (
-    DONE,
-    ERROR,
     FAMILY,
     Malformed,
     attribute,
     attribute_list,
     attributes,
-    messages,
     number,
 )
-from nftlbc.nft.program import NftError
 from nftlbc.table.model import BACKEND_BITS
 
-_NEW, _GET, _DELETE = 1 << 8 | 0, 1 << 8 | 1, 1 << 8 | 2
+_DELETE: Final = 1 << 8 | 2
 _NESTED: Final = 0x8000
 _ORIGINAL, _PROTOCOL, _MARK, _ID, _ZONE = 1, 4, 8, 12, 18
 """CTA_TUPLE_ORIG, CTA_PROTOINFO, ... of linux/netfilter/nfnetlink_conntrack.h."""
@@ -60,30 +56,15 @@ def of(marks: Collection[int]) -> list[Flow]:
 
     marks: without REPLACE_SOURCE. Raises NftError where the kernel does not list them.
     """
-    if not marks:
-        return []
-    wanted = frozenset(marks)
-    asked = picking(next(iter(wanted)) if len(wanted) == 1 else None)
-    found: list[Flow] = []
-    with Connection() as kernel:
-        for datagram in kernel.datagrams(_GET, asked, 0):
-            for message in messages(datagram):
-                if message.kind in (DONE, ERROR):
-                    if any(message.payload[:4]):
-                        raise NftError("the kernel does not list its connections")
-                    return found
-                if message.kind == _NEW:
-                    flow = _flow(message.payload, wanted)
-                    if flow is not None:
-                        found.append(flow)
-    return found
+    found = map(_flow, conntrack.entries(marks))
+    return [each for each in found if each is not None]
 
 
-def _flow(payload: bytes, wanted: frozenset[int]) -> Flow | None:
-    parts = attributes(payload, FAMILY.size)
+def _flow(entry: bytes) -> Flow | None:
+    parts = attributes(entry, FAMILY.size)
     mark = (number(parts.get(_MARK)) or 0) & BACKEND_BITS
-    family = _FAMILIES.get(payload[0])
-    if mark not in wanted or family is None or _ORIGINAL not in parts:
+    family = _FAMILIES.get(entry[0])
+    if family is None or _ORIGINAL not in parts:
         return None
     ends = attributes(parts[_ORIGINAL])
     addresses, protocol = attributes(ends.get(1, b"")), attributes(ends.get(2, b""))

@@ -7,11 +7,11 @@ must be out of it within milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from nftlbc.farms import Family, Farm
+from nftlbc.farms import FAMILIES, Family, Farm
 from nftlbc.nft import netlink
 from nftlbc.nft.difference import Difference, MapChange, carried_over, same_rules
 from nftlbc.nft.netlink import KernelMap, KernelRule, KernelTable
@@ -35,6 +35,7 @@ from nftlbc.table.numbers import InUse, known_as, room_for
 
 _BY_MARK = ("backends", "addresses", "states", "cut", "traffic-in", "traffic-out")
 """Maps and sets whose keys are marks of backends, at rest or not."""
+_SERVING = tuple(f"{kind}{family}" for kind in ("backends", "addresses") for family in FAMILIES)
 
 
 @dataclass
@@ -139,6 +140,12 @@ class Running:
         change = MapChange(states, old, {PROBED_KEY: Note(probed_text(when))})
         found = Difference(maps=(change,))
         return Plan((), self.kernel, Table((), ()), found, transaction(found))
+
+    def serving(self, marks: Collection[int]) -> set[int]:
+        """Those of these backends that connections are sent to."""
+        maps = _by_kind(self.kernel)
+        there = [maps[kind].elements for kind in _SERVING if kind in maps]
+        return {mark for mark in marks if any(mark in each for each in there)}
 
     def remember(self, farms: Iterable[Farm]) -> None:
         """Farms whose records alone changed."""

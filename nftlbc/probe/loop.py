@@ -7,17 +7,18 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from nftlbc.farms import Farm
 from nftlbc.nft import conntrack, lock
 from nftlbc.nft.conntrack import Open
 from nftlbc.nft.program import NftError
-from nftlbc.plan import in_use, settling
-from nftlbc.plan.planning import Plan
+from nftlbc.plan import in_use
 from nftlbc.plan.recall import Recalled
+from nftlbc.plan.settling import Settled
 from nftlbc.probe import judging, loads, packages, weights
+from nftlbc.probe.afterwards import Afterwards
 from nftlbc.probe.asking import not_applied, with_checks
 from nftlbc.probe.attempt import Shared
 from nftlbc.probe.commands import Commands
@@ -63,7 +64,6 @@ class _Loop:
         self._stop = asyncio.Event()
         self._reload = False
         self._busy = asyncio.Lock()
-        self._settling: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
         self._unapplied = ""
         """What was told of farms of the file that are not in the table."""
@@ -80,6 +80,7 @@ class _Loop:
             lambda: self._watched.farms, self._heard, self._say, opinions=self._hold
         )
         self._commands = Commands(self._say)
+        self._afterwards = Afterwards(self._watched.serving, self._settled)
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
@@ -115,7 +116,8 @@ class _Loop:
         self._watched.leave()
         for part in parts:
             part.cancel()
-        await asyncio.wait([*parts, *self._settling], timeout=5)
+        settled = asyncio.create_task(self._afterwards.done())
+        await asyncio.wait([*parts, settled], timeout=5)
         with contextlib.suppress(NftError, OSError):
             await self._flush()
         await self._commands.close()
@@ -242,19 +244,11 @@ class _Loop:
     async def _change(self, farms: Sequence[Farm]) -> None:
         """Changes the table; what has to follow for connections must not keep the next waiting."""
         plan = await asyncio.to_thread(self._watched.change, farms)
-        self._settle(plan)
+        self._afterwards.add(plan)
 
-    def _settle(self, plan: Plan) -> None:
-        if plan.left or plan.cut:
-            task = asyncio.create_task(self._settled(plan))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
-
-    async def _settled(self, plan: Plan) -> None:
-        names = plan.named({*plan.left, *plan.cut})  # before the table is another one
-        settled = await asyncio.to_thread(settling.settle, plan)
+    def _settled(self, settled: Settled, names: Collection[str]) -> None:
         # Of several it is counted together: the lines before it say which.
-        farm, _, backend = names[0].partition("/") if len(names) == 1 else ("", "", "")
+        farm, _, backend = min(names).partition("/") if len(names) == 1 else ("", "", "")
         self._say([Event("settled", farm, backend, line) for line in settled.lines()])
         for problem in settled.problems:
             self._complain("error", _words(problem))

@@ -6,7 +6,7 @@ kernel, and runs in a thread of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -50,6 +50,10 @@ class Watched:
     @property
     def farms(self) -> Mapping[str, Farm]:
         return self.running.farms
+
+    def serving(self, marks: Collection[int]) -> set[int]:
+        """Those of these backends that connections are sent to."""
+        return self.running.serving(marks)
 
     def disturbed(self) -> bool:
         """Whether somebody else has changed our table since it was read; never waits."""

@@ -16,6 +16,8 @@ from nftlbc.nft.netlink import KernelTable
 from nftlbc.plan import planning, recall
 from nftlbc.plan.running import Running
 from nftlbc.states import NOTHING, ByCheck, ByHand, Measured, Remembered
+from nftlbc.table.numbers import known_as
+from nftlbc.table.pool import pool_of
 
 
 def _struck(farm: Farm, random: Random) -> Farm:
@@ -78,6 +80,13 @@ def test_it_is_what_reading_it_would_tell() -> None:
         assert known == is_, differences(known, is_)
         left = planning.between(there, list(running.farms.values()))
         assert left.empty, left.transaction
+        marks = running.numbers.marks
+        assert running.serving(marks.values()) == {
+            marks[known_as(farm.name, each.address, each.port)]
+            for farm in running.farms.values()
+            for pool in (pool_of(farm, family) for family in farm.families)
+            for each in (pool.backends[number] for number in pool.live)
+        }
     assert done["part"] > 60, done
     assert done["whole"] > 0, done  # the first that is cut off, the last that is not
 

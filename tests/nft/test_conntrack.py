@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 from collections import Counter
@@ -69,7 +70,7 @@ def done(code: int = 0) -> bytes:
 
 def taken(datagram: bytes) -> tuple[Counter[tuple[int, int, int]], bool]:
     tally = conntrack._Tally(Counter)
-    ended = conntrack._take(datagram, tally)
+    ended = conntrack._read(datagram, functools.partial(conntrack._count, tally))
     return conntrack._rows(tally), ended
 
 
