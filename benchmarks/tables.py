@@ -1,6 +1,6 @@
-"""``python -m benchmarks tables [bench.json [performance.md]]``: the tables of docs/performance.md
-from the figures of ``make bench``, put between their marks (``<!-- table NAME -->`` and
-``<!-- end -->``)."""
+"""``python -m benchmarks tables``: the tables of docs/performance.md from the figures of ``make
+bench``, put between their marks (``<!-- table NAME -->`` and ``<!-- end -->``); some of them from
+those of a second machine, too (again.json)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-JSON = "docs/performance/bench.json"
+JSON, AGAIN = "docs/performance/bench.json", "docs/performance/again.json"
 TEXT = "docs/performance.md"
 _MARKED = re.compile(r"(<!-- table ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = dict[str, Any]
+Runs = dict[str, Sequence[Row]]
+"""The figures of several machines, by their processors."""
 
 _WHO = (
     *("no NAT", "conntrack only", "one dnat rule", "nftlbc", "nftlbc, one farm used"),
@@ -28,18 +30,22 @@ _RATIOS = (("first apply", "bare `nft -f`"), ("apply, one weight changed", "read
 _HAPPENING = ("nothing happens", "reloads", "weight changes", "a backend dies")
 
 
-def main(arguments: Sequence[str]) -> None:
-    source, target = [*arguments, *(JSON, TEXT)[len(arguments) :]]
-    figures: list[Row] = json.loads(Path(source).read_text())["figures"]
-    text = Path(target).read_text()
-    Path(target).write_text(filled(text, figures))
+def main(_: Sequence[str]) -> None:
+    runs: Runs = {}
+    for name in (JSON, AGAIN):
+        document = json.loads(Path(name).read_text())
+        runs[document["machine"]["processor"].partition(",")[0]] = document["figures"]
+    text = Path(TEXT).read_text()
+    Path(TEXT).write_text(filled(text, runs))
 
 
-def filled(text: str, figures: Sequence[Row]) -> str:
-    """The document with the tables of these figures."""
+def filled(text: str, runs: Runs) -> str:
+    """The document with the tables of these figures, most of them from the first run."""
+    figures = next(iter(runs.values()))
 
     def table(match: re.Match[str]) -> str:
-        lines = _TABLES[match[2]](figures)
+        name = match[2]
+        lines = _OF_ALL[name](runs) if name in _OF_ALL else _TABLES[name](figures)
         return f"{match[1]}{''.join(f'{line}{chr(10)}' for line in lines)}{match[3]}"
 
     return _MARKED.sub(table, text)
@@ -150,6 +156,54 @@ def _clients(figures: Sequence[Row]) -> Iterator[str]:
             title = ""
 
 
+_AGAIN = (
+    ("whole connection", "nftlbc"),
+    ("first packet", "nftlbc"),
+    ("first packet", "nftlbc, one farm used"),
+    ("round trip, established", "nftlbc"),
+)
+
+
+def _again_data(runs: Runs) -> Iterator[str]:
+    sizes = _sizes(next(iter(runs.values())), "whole connection")
+    yield from _head("× one dnat rule", "", *_farms(sizes))
+    for what, who in _AGAIN:
+        title = what + who.removeprefix("nftlbc")
+        for machine, figures in runs.items():
+            cells = [_ratio(_of(figures, what, who, size)) for size in sizes]
+            yield _row(title, machine, *cells)
+            title = ""
+
+
+def _again_control(runs: Runs) -> Iterator[str]:
+    size = max(_sizes(next(iter(runs.values())), "compile"))
+    yield from _head(f"{_farms([size])[0]}, seconds of processor", *runs)
+    for what in _COMMANDS:
+        found = [_of(figures, what, "nftlbc", size) for figures in runs.values()]
+        yield _row(what, *(f"{each['median']:.3g}" if each else "" for each in found))
+    for what, against in _RATIOS:
+        found = [_of(figures, what, "nftlbc", size) for figures in runs.values()]
+        yield _row(f"{what} / {against}", *(_ratio(each) for each in found))
+
+
+def _again_clients(runs: Runs) -> Iterator[str]:
+    yield from _head("failed of 100 000", *runs)
+    for what in _HAPPENING:
+        cells = []
+        for figures in runs.values():
+            (found,) = (
+                e for e in figures if (e["what"], e["who"]) == (f"{what}: failed", "nftlbc")
+            )
+            note = found.get("note", "").removeprefix("of 100000, 0 late").removeprefix("; ")
+            cells.append(f"{found['median']:.0f}" + (f" ({note})" if note else ""))
+        yield _row(what, *cells)
+
+
+_OF_ALL = {
+    "again-data-plane": _again_data,
+    "again-control-plane": _again_control,
+    "again-clients": _again_clients,
+}
 _TABLES = {
     "whole-connection": _data_plane("whole connection", "whole connection"),
     "first-packet": _data_plane("first packet", "first packet"),
