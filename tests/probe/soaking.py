@@ -27,6 +27,14 @@ async def run(self: Any) -> None:
     await original(self)
 
 
+def children(thread: Path) -> int:
+    """How many a thread has; none when it has ended since it was listed."""
+    try:
+        return len((thread / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def look(figures: Path) -> None:
     while True:
         time.sleep(1)
@@ -36,9 +44,7 @@ def look(figures: Path) -> None:
             "resident": int(status.partition("VmRSS:")[2].split()[0]),
             "files": sum(1 for _ in (own / "fd").iterdir()),
             "threads": int(status.partition("Threads:")[2].split()[0]),
-            "children": sum(
-                len((each / "children").read_text().split()) for each in (own / "task").iterdir()
-            ),
+            "children": sum(children(each) for each in (own / "task").iterdir()),
             "tasks": len(asyncio.all_tasks(running[0])) if running else 0,
         }
         with figures.open("a") as lines:
