@@ -16,6 +16,7 @@ from nftlbc.table.build import build
 from nftlbc.table.pool import pool_of, slots_of
 
 LISTENER = Listener("203.0.113.1", "tcp", 80, 80)
+SOURCE = (Key("source-ip"),)
 DISABLED = Remembered(ByHand("disable", "root", 1_700_000_000))
 
 
@@ -99,6 +100,36 @@ def rows(of: Farm, name: str) -> set[object]:
     """The keys of a map of the farm's table."""
     found = [each for each in build([of]).maps if each.name.partition("_")[0] == name]
     return set(found[0].elements) if found else set()
+
+
+@pytest.mark.parametrize(
+    "balance",
+    [Balance("round-robin"), Balance("least-connections"), Balance("consistent", SOURCE, 251)],
+    ids=lambda balance: balance.scheduler,
+)
+@pytest.mark.parametrize("farms", [82, 90, 170])
+def test_whoever_falls_the_maps_keep_their_sizes(balance: Balance, farms: int) -> None:
+    def table(*fallen: int) -> set[str]:
+        backends = [
+            (failed(n, 5, weight=n) if n in fallen else server(n, weight=n)) for n in (1, 2, 3)
+        ]
+        spare = server(4, weight=4, backup=True)
+        all_farms = [
+            replace(
+                farm(*backends, spare, balance=balance),
+                name=f"web{n}",
+                listeners=(replace(LISTENER, first=n, last=n),),
+            )
+            for n in range(1, farms)
+        ]
+        up = replace(farm(server(1), balance=balance), name="up")
+        return {each.name for each in build([*all_farms, up]).maps}
+
+    whole = table()
+    assert table(1) == whole
+    assert table(2, 3) == whole
+    assert table(1, 2, 3) == whole
+    assert any(name.startswith("slots_") for name in whole)
 
 
 def test_connections_are_ended_of_those_that_are_gone_and_not_kept() -> None:

@@ -37,7 +37,7 @@ from nftlbc.table.model import (
     VerdictMap,
 )
 from nftlbc.table.numbers import InUse, Numbers, farm_hash, known_as, place_slots
-from nftlbc.table.pool import Pool, pool_of, slots_of
+from nftlbc.table.pool import Pool, most_slots, pool_of, slots_of
 from nftlbc.table.rows import Rows, chain_name
 from nftlbc.table.ways import Memory, Names, Way
 
@@ -72,6 +72,7 @@ def build(farms: Sequence[Farm], in_use: InUse = _NOTHING) -> Table:
         number = farm_numbers[pool.farm.name]
         elements.add(pool, marks, number)
         elements.note(pool, marks)
+        elements.rooms["slots"] += most_slots(pool, order)
         owners = set(order)
         if len(owners) < len(marks):
             without = [mark for owner, mark in enumerate(marks) if owner not in owners]

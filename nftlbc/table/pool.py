@@ -78,6 +78,23 @@ def slots_of(pool: Pool, present: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(takers[number] for number in order)
 
 
+def most_slots(pool: Pool, order: Sequence[int]) -> int:
+    """How many slots a pool may have when others take new clients than now, order being those
+    that it has: fewer backends never need more, but for shares that are not exact."""
+    if pool.farm.moving:
+        return max(len(order), _count(pool))
+    if pool.farm.balance.scheduler == "consistent":
+        return max(len(order), pool.farm.balance.slots)
+    if len(pool.takers) == len(pool.backends):
+        return len(order)
+    weights = tuple(each.weight for each in pool.backends if each.weight)
+    return max(len(order), len(round_robin(weights).order)) if weights else len(order)
+
+
+def _count(pool: Pool) -> int:
+    return fixed_count(tuple(0 if each.backup else each.weight for each in pool.backends))
+
+
 def _moving(pool: Pool, present: Sequence[int]) -> tuple[int, ...]:
     weights = [0.0] * len(pool.backends)
     measured, settled = False, True
@@ -88,8 +105,7 @@ def _moving(pool: Pool, present: Sequence[int]) -> tuple[int, ...]:
         settled = settled and (known is None or known.weight == 1.0)
         # A backup that steps in, or one kept though it is down, has what the file gives it.
         weights[number] = backend.weight * (known.weight if known else 1.0)
-    configured = tuple(0 if each.backup else each.weight for each in pool.backends)
-    count = fixed_count(configured) or len(pool.takers)
+    count = _count(pool) or len(pool.takers)
     # Who has climbed to all of its weight gets what the file says, not nearly so much.
     return follow(present if measured else (), weights, count, exact=settled)
 

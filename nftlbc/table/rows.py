@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,9 @@ class Rows:
     states: Sections = field(default_factory=dict)
     cut: Sections = field(default_factory=dict)
     traffic: Sections = field(default_factory=dict)
-    backends_noted: int = 0
+    rooms: Counter[str] = field(default_factory=Counter)
+    """Elements that a map may come to have whoever falls or returns: a map that changes its size
+    is read and made anew."""
 
     def add(self, pool: Pool, marks: Sequence[int], number: int) -> None:
         """The rows of one pool but its slots."""
@@ -70,7 +73,7 @@ class Rows:
     def note(self, pool: Pool, marks: Sequence[int]) -> None:
         """What no rule looks up, or only for packets that come later."""
         farm = pool.farm
-        self.backends_noted += len(marks)
+        self.rooms["states"] += len(marks)
         known = [
             (mark, each.remembered)
             for mark, each in zip(marks, pool.backends, strict=True)
@@ -124,7 +127,8 @@ class Rows:
             self.own[family][section] = dict.fromkeys(ports)
 
     def size(self, name: str, sections: Sections) -> int:
-        return self.sizes.get(name) or room_for(sum(map(len, sections.values())))
+        count = max(self.rooms[name], sum(map(len, sections.values())))
+        return self.sizes.get(name) or room_for(count)
 
     def _map(
         self, name: str, key: str, data: str | None, sections: Sections, counter: bool = False
@@ -171,9 +175,7 @@ class Rows:
                 self._map(f"hairpins{family}", farm_and_source, None, self.hairpins[family]),
             ]
         records = self._map("farms", "typeof meta priority . ct mark", None, self.records)
-        # Whoever falls, there is room: a map that changes its size is read and made anew.
-        size = self.sizes.get("states") or room_for(self.backends_noted)
-        states = Map(f"states_{size}", "type mark", None, size, sections=self.states)
+        states = self._map("states", "type mark", None, self.states)
         return [*(each for each in found if each.sections), records, states]
 
 
