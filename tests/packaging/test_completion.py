@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,9 +73,7 @@ def test_commands_and_options(scripts: Path) -> None:
 @in_namespace
 def test_names_of_the_running_table(scripts: Path, tmp_path: Path) -> None:
     assert completed(scripts, "nftlbc", "drain", "") == []
-    file = tmp_path / "farms.lb"
-    file.write_text(FARMS)
-    subprocess.run([sys.executable, "-m", "nftlbc", "apply", "-q", file], check=True, cwd=ROOT)
+    apply(tmp_path)
     assert completed(scripts, "nftlbc", "drain", "") == ["dns/ns1", "web/app1", "web/app2"]
     assert completed(scripts, "nftlbc", "sessions", "--backend", "w") == ["web/app1", "web/app2"]
     assert completing.farms("w") == ["web"]
@@ -97,10 +96,60 @@ def test_what_is_no_name_is_not_put_on_a_command_line() -> None:
     assert completing.backends("$") == []
 
 
-def test_zsh_and_fish_have_theirs(scripts: Path) -> None:
-    zsh = (scripts / "_nftlbc").read_text("utf-8")
-    assert zsh.startswith("#compdef nftlbc\n")
-    fish = (scripts / "nftlbc.fish").read_text("utf-8")
-    assert "--command nftlbc" in fish
-    for text in (zsh, fish):
-        assert "_NFTLBC_COMPLETE" in text
+# Types into an interactive zsh what is given, and Tab; ends when the line is what is wanted.
+ZSH = """
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "fpath=($1 \\$fpath); autoload -Uz compinit; compinit -u -D; print re''ady"
+zpty -r -m z seen '*ready*'
+zpty -w -n z "$2"$'\\t'
+zpty -r -m z seen "*$3*"
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+@in_namespace
+def test_zsh(scripts: Path, tmp_path: Path) -> None:
+    apply(tmp_path)
+    for typed, line in (
+        ("nftlbc dra", "nftlbc drain"),
+        ("nftlbc drain --wa", "nftlbc drain --wait"),
+        ("nftlbc drain d", "nftlbc drain dns/ns1"),
+    ):
+        in_shell(scripts, "zsh", "-f", "-c", ZSH, "zsh", str(scripts), typed, line)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+@in_namespace
+def test_fish(scripts: Path, tmp_path: Path) -> None:
+    apply(tmp_path)
+    for typed, offered in (
+        ("nftlbc dra", ["drain"]),
+        ("nftlbc drain --wa", ["--wait"]),
+        ("nftlbc drain ", ["dns/ns1", "web/app1", "web/app2"]),
+    ):
+        asked = f"source {scripts}/nftlbc.fish; complete -C '{typed}'"
+        said = in_shell(scripts, "fish", "-c", asked)
+        assert [each.partition("\t")[0] for each in said.splitlines()] == offered
+
+
+def in_shell(scripts: Path, shell: str, *words: str) -> str:
+    path = f"{scripts}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    done = subprocess.run(
+        [shell, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": path, "HOME": str(scripts), "TERM": "dumb", "LC_ALL": "C.UTF-8"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def apply(folder: Path) -> None:
+    file = folder / "farms.lb"
+    file.write_text(FARMS)
+    subprocess.run([sys.executable, "-m", "nftlbc", "apply", "-q", file], check=True, cwd=ROOT)
