@@ -25,6 +25,9 @@ def main(folder: Path) -> None:
             # In a folder of $fpath this is the body of a function, which is first called for a
             # completion: having defined itself it has to make that one, too.
             text += '\n\n_nftlbc_completion "$@"'
+            # typer doubles the apostrophes of its descriptions within single quotes.
+            head = "_nftlbc_completion() {\n"
+            text = text.replace(head, f"{head}  setopt local_options rc_quotes\n")
         (folder / name).write_text(f"{text}\n", encoding="utf-8")
 
 

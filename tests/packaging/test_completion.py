@@ -96,7 +96,7 @@ def test_what_is_no_name_is_not_put_on_a_command_line() -> None:
     assert completing.backends("$") == []
 
 
-# Types into an interactive zsh what is given, and Tab; ends when the line is what is wanted.
+# Types into an interactive zsh what is given, and Tab; ends when what is wanted is seen.
 ZSH = """
 zmodload zsh/zpty
 zpty z zsh -f -i
@@ -111,12 +111,13 @@ zpty -r -m z seen "*$3*"
 @in_namespace
 def test_zsh(scripts: Path, tmp_path: Path) -> None:
     apply(tmp_path)
-    for typed, line in (
+    for typed, seen in (
+        ("nftlbc ", "Make the kernel's table"),
         ("nftlbc dra", "nftlbc drain"),
         ("nftlbc drain --wa", "nftlbc drain --wait"),
         ("nftlbc drain d", "nftlbc drain dns/ns1"),
     ):
-        in_shell(scripts, "zsh", "-f", "-c", ZSH, "zsh", str(scripts), typed, line)
+        in_shell(scripts, "zsh", "-f", "-c", ZSH, "zsh", str(scripts), typed, seen)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
