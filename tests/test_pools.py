@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nftlbc.farms import Backend, Balance, Farm, Key, Listener
-from nftlbc.states import LONGEST, ByCheck, ByHand, Measured, Remembered
+from nftlbc.states import LONGEST, NOTHING, ByCheck, ByHand, Measured, Remembered
 from nftlbc.table import about, recorded
 from nftlbc.table.build import build
 from nftlbc.table.pool import pool_of, slots_of
@@ -18,6 +18,7 @@ from nftlbc.table.pool import pool_of, slots_of
 LISTENER = Listener("203.0.113.1", "tcp", 80, 80)
 SOURCE = (Key("source-ip"),)
 DISABLED = Remembered(ByHand("disable", "root", 1_700_000_000))
+FAILED = Remembered(check=ByCheck("down", 5))
 
 
 def farm(*backends: Backend, **more: object) -> Farm:
@@ -111,12 +112,12 @@ def rows(of: Farm, name: str) -> set[object]:
 def test_whoever_falls_the_maps_keep_their_sizes(balance: Balance, farms: int) -> None:
     def table(*fallen: int) -> set[str]:
         backends = [
-            (failed(n, 5, weight=n) if n in fallen else server(n, weight=n)) for n in (1, 2, 3)
+            server(n, weight=n, backup=n == 4, remembered=FAILED if n in fallen else NOTHING)
+            for n in (1, 2, 3, 4)
         ]
-        spare = server(4, weight=4, backup=True)
         all_farms = [
             replace(
-                farm(*backends, spare, balance=balance),
+                farm(*backends, balance=balance),
                 name=f"web{n}",
                 listeners=(replace(LISTENER, first=n, last=n),),
             )
@@ -128,7 +129,8 @@ def test_whoever_falls_the_maps_keep_their_sizes(balance: Balance, farms: int) -
     whole = table()
     assert table(1) == whole
     assert table(2, 3) == whole
-    assert table(1, 2, 3) == whole
+    assert table(1, 2, 3) == whole  # and the backup steps in
+    assert table(1, 2, 3, 4) == whole
     assert any(name.startswith("slots_") for name in whole)
 
 

@@ -82,13 +82,13 @@ def most_slots(pool: Pool, order: Sequence[int]) -> int:
     """How many slots a pool may have when others take new clients than now, order being those
     that it has: fewer backends never need more, but for shares that are not exact."""
     if pool.farm.moving:
-        return max(len(order), _count(pool))
+        return _count(pool) or len(order)
     if pool.farm.balance.scheduler == "consistent":
-        return max(len(order), pool.farm.balance.slots)
+        return pool.farm.balance.slots
     if len(pool.takers) == len(pool.backends):
         return len(order)
     weights = tuple(each.weight for each in pool.backends if each.weight)
-    return max(len(order), len(round_robin(weights).order)) if weights else len(order)
+    return max(len(order), len(round_robin(weights).order))
 
 
 def _count(pool: Pool) -> int:

@@ -127,15 +127,15 @@ class Rows:
             self.own[family][section] = dict.fromkeys(ports)
 
     def size(self, name: str, sections: Sections) -> int:
-        count = max(self.rooms[name], sum(map(len, sections.values())))
-        return self.sizes.get(name) or room_for(count)
+        return self.sizes.get(name) or room_for(
+            max(self.rooms[name], sum(map(len, sections.values())))
+        )
 
     def _map(
         self, name: str, key: str, data: str | None, sections: Sections, counter: bool = False
     ) -> Map:
         size = self.size(name, sections)
-        named = self.sized(name, sections)
-        return Map(named, key, data, size, counter=counter, sections=sections)
+        return Map(f"{name}_{size}", key, data, size, counter=counter, sections=sections)
 
     def sized(self, name: str, sections: Sections) -> str:
         """The name of a map of this size."""

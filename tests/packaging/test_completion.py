@@ -50,17 +50,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def completed(scripts: Path, *words: str) -> list[str]:
-    done = subprocess.run(
-        ["bash", "-c", BASH, "bash", scripts, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
-        env={"PATH": f"{scripts}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+    return in_shell(scripts, "bash", "-c", BASH, "bash", str(scripts), *words).split()
 
 
 def test_commands_and_options(scripts: Path) -> None:
@@ -94,6 +84,15 @@ def test_what_is_no_name_is_not_put_on_a_command_line() -> None:
     subprocess.run(["nft", "-f", "-"], input=nft, text=True, check=True)
     assert completing.backends("") == ["web/app1"]
     assert completing.backends("$") == []
+
+
+def test_zsh_and_fish_have_theirs(scripts: Path) -> None:
+    zsh = (scripts / "_nftlbc").read_text("utf-8")
+    assert zsh.startswith("#compdef nftlbc\n")
+    fish = (scripts / "nftlbc.fish").read_text("utf-8")
+    assert "--command nftlbc" in fish
+    for text in (zsh, fish):
+        assert "_NFTLBC_COMPLETE" in text
 
 
 # Types into an interactive zsh what is given, and Tab; ends when what is wanted is seen.
