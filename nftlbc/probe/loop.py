@@ -132,7 +132,8 @@ class _Loop:
         farms = with_checks(before.values(), self._file.farms())
         unchecked = [each for each in farms if _states(each) != _states(before[each.name])]
         self._watched.remember(farms)
-        self._rounds.lay_out()
+        for name in self._rounds.lay_out():
+            self._pending.pop(name, None)
         notify(f"STATUS=checking {len(self._rounds)} backends")
         for each in packages.missing(self._file.farms()):
             self._complain("error", f"{each.message}, and is not made: {each.help}")

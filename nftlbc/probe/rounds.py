@@ -61,6 +61,11 @@ class _Backend:
     asked: list[tuple[Use, Asked]] = field(default_factory=list)
     fresh: set[Target] = field(default_factory=set)
 
+    def same(self, other: _Backend) -> bool:
+        """Whether the same is asked."""
+        ours = {asked.target for _, asked in self.asked}
+        return ours == {asked.target for _, asked in other.asked}
+
 
 class Rounds:
     """farms: as they are by now, by name. heard: takes what the checks of a backend came to; None:
@@ -88,9 +93,12 @@ class Rounds:
     def __len__(self) -> int:
         return len(self._backends)
 
-    def lay_out(self) -> None:
-        """After the file or the table has changed; what is asked as before goes on."""
-        before, self.asked, self._backends = self.asked, {}, {}
+    def lay_out(self) -> set[Name]:
+        """After the file or the table has changed; what is asked as before goes on. Who is asked
+        otherwise than before, or no longer: what was heard of them is no answer to what is asked
+        now."""
+        before, self.asked = self.asked, {}
+        old, self._backends = self._backends, {}
         begin = time.monotonic()
         for target, uses in packages.askable(targets(self._farms().values())).items():
             interval = min(use.check.interval for use in uses) / 1000
@@ -108,6 +116,8 @@ class Rounds:
                 name = use.farm.name, use.backend.name
                 self._backends.setdefault(name, _Backend()).asked.append((use, asked))
         self.weighing.lay_out({target: each.uses for target, each in self.asked.items()})
+        new = self._backends
+        return {name for name, each in old.items() if name not in new or not each.same(new[name])}
 
     def _put(self, asked: Asked, when: float) -> None:
         asked.due = when  # what else of it is in the heap no longer counts
@@ -167,6 +177,8 @@ class Rounds:
             if asked.doubtful:
                 self._ask_others()
             await asyncio.sleep(PAUSE)
+        if self.asked.get(asked.target) is not asked:
+            return  # nobody wants to know any more
         asked.series = series
         if result.warning != asked.warning:
             asked.warning = result.warning

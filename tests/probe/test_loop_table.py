@@ -146,6 +146,22 @@ def test_the_farms_file_is_edited(tmp_path: Path) -> None:
         loop.says("web/b1 down", after=3)
 
 
+def test_what_was_asked_before_is_no_answer(tmp_path: Path) -> None:
+    """Answers to the old checks that come while the file is read say nothing of the new ones."""
+    refused = farm(8, "check tcp { port 9; interval 100ms; timeout 100ms; fall 1; rise 1 }")
+    with network(tmp_path, refused) as net, net.loop() as loop:
+        for new in (farm(8, ""), farm(8), farm(8, ""), farm(8)):
+            seen = len(loop.lines)
+            net.write(refused)
+            for n in range(1, 9):
+                loop.says(f"web/b{n} down", seen)
+            seen = len(loop.lines)
+            net.write(new)
+            wait_for(lambda: set(net.status().values()) == {"up"}, told=lambda: loop.text)
+            time.sleep(0.5)
+            assert not any(" down" in line for line in loop.lines[seen:]), loop.text
+
+
 def test_apply_without_checks_lifts_what_they_said(tmp_path: Path) -> None:
     checked, plain = farm(2), farm(2, "")
     with network(tmp_path, checked) as net, net.loop() as loop:
