@@ -4,7 +4,6 @@ jittered, and a check of one thing once however many farms share it."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import itertools
 import math
@@ -29,6 +28,9 @@ OPINIONS: Final = 32
 """Machines that are asked at once when one falls silent: is it that one, or our own network?"""
 _FIRST: Final = 5.0
 """Seconds over which the first checks of what is new are spread, at most."""
+
+_LONGEST: Final = 3600.0
+"""Seconds until it is looked after what is due, though nothing is."""
 
 _WELL: Final = Outcome(True)
 Name = tuple[str, str]
@@ -129,6 +131,7 @@ class Rounds:
         """Asks, for ever; cancelled, it leaves nothing behind."""
         plain = Turns(engine.files(engine.CONCURRENCY), self._one)
         dear = {kind: Turns(most, self._one) for kind, most in engine.DEAR.items()}
+        loop = asyncio.get_running_loop()
         begun = 0
         try:
             while True:
@@ -143,9 +146,12 @@ class Rounds:
                         begun += 1
                         if begun % engine.STRIDE == 0:
                             await asyncio.sleep(0)
-                wait = self._due[0][0] - time.monotonic() if self._due else None
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), wait)
+                # Not wait_for: before Python 3.12 it keeps a cancellation to itself that comes
+                # together with work.
+                wait = self._due[0][0] - time.monotonic() if self._due else math.inf
+                alarm = loop.call_later(min(wait, _LONGEST), self._work.set)
+                await self._work.wait()
+                alarm.cancel()
         finally:
             running = {task for turns in (plain, *dear.values()) for task in turns.running}
             for task in running:

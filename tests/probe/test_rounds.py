@@ -33,11 +33,13 @@ class World:
         self.told: list[Event] = []
         self.farms: Mapping[str, Farm] = {}
         self.result = Result(True, "ok", "ok", 0.001)
+        self.takes = 0.0
+        self.otherwise: list[set[Name]] = []
         monkeypatch.setattr(engine, "ask", self._ask)
 
     async def _ask(self, target: Target, _: Shared) -> Result:
         self.asked[target] += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.takes)
         return self.result
 
     async def during(self, *steps: tuple[float, Sequence[Farm]]) -> None:
@@ -51,7 +53,7 @@ class World:
         running: asyncio.Task[None] | None = None
         for seconds, farms in steps:
             self.farms = {each.name: each for each in farms}
-            rounds.lay_out()
+            self.otherwise.append(rounds.lay_out())
             running = running or asyncio.create_task(rounds.run())
             await asyncio.sleep(seconds)
         assert running is not None
@@ -107,6 +109,28 @@ def test_who_is_down_needs_all_checks_anew(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(world.asked.values()) > min(world.asked.values())
     assert 0 < len(world.heard) <= min(world.asked.values())
     assert all(outcome == Outcome(True) for _, outcome in world.heard)
+
+
+def test_an_answer_that_nobody_waits_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two checks one goes while it is asked: it says nothing of the one that is left."""
+    world = World(monkeypatch)
+    world.takes, world.result = 0.1, Result(False, "tcp refused", "refused", 0.001)
+    once = replace(QUICK, interval=60_000, fall=1)
+    two, one = farm(once, replace(once, port=81)), farm(replace(once, port=82))
+    asyncio.run(world.during((0.05, [two]), (0.0, [one]), (0.1, [farm()])))
+    assert world.asked.total() >= 2
+    assert world.heard == []
+
+
+def test_who_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not who is asked the same more seldom, or with another patience."""
+    world = World(monkeypatch)
+    other = replace(QUICK, port=81)
+    plain, patient = farm(QUICK, count=2), farm(replace(QUICK, interval=90, fall=9), count=2)
+    several = ([plain], [patient], [farm(QUICK, other)], [farm(other, name="new")], [], [plain])
+    asyncio.run(world.during(*((0.0, each) for each in several)))
+    b0, b1, new = ("web", "b0"), ("web", "b1"), ("new", "b0")
+    assert world.otherwise == [set(), set(), {b0, b1}, {b0}, {new}, set()]
 
 
 def test_a_warning_is_told_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
