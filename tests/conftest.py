@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from hypothesis import settings
 # The same examples in every run, here and in CI, and no verdict by the clock.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
+
+# Begun in the background by a shell (`make test &`) this ignores Ctrl-C, and so would the programs
+# that the tests begin and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Golden = Callable[[Path, str], None]
 
